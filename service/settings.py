@@ -1,0 +1,115 @@
+"""Settings: typed fields read from the environment and the command line, one line of help each.
+
+A process declares a subclass of `Settings`; every field is at once an environment variable (prefix and
+name), a command-line flag and a line of `--help`. A field whose value must stay secret is a `SecretStr`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+SettingsT = TypeVar("SettingsT", bound="Settings")
+
+KIBIBYTES = 1024
+MEBIBYTES = 1024 * KIBIBYTES
+
+
+class Settings(BaseSettings):
+    """The base of every process's settings."""
+
+    model_config = SettingsConfigDict(
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        cli_implicit_flags=True,
+        cli_ignore_unknown_args=False,
+        extra="ignore",
+        frozen=True,
+    )
+
+
+def home() -> Path:
+    """The folder that holds the embedded engine, its data and its addresses.
+
+    `TIDEMARK_HOME` when set; else `/var/lib/tidemark` for root, because an unprivileged account must be able
+    to reach it; else `$XDG_DATA_HOME/tidemark`, which is `~/.local/share/tidemark` unless changed.
+    """
+    if named := os.environ.get("TIDEMARK_HOME"):
+        return Path(named).expanduser().resolve()
+    if os.geteuid() == 0:
+        return Path("/var/lib/tidemark")
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "tidemark"
+
+
+def addresses_file() -> Path:
+    """Where the embedded engine leaves its addresses (`NAME=value` lines) for processes started beside it."""
+    return home() / "database.env"
+
+
+def read(cls: type[SettingsT], prog: str, argv: Sequence[str] | None = None) -> SettingsT:
+    """Build `cls` from the command line, then the environment, then the embedded engine's addresses.
+
+    The engine's addresses count only when the environment names no database at all, so that a
+    `DATABASE_URL` of the user's is never mixed with the role addresses of an embedded engine.
+    A value that does not fit ends the process with status 2 and one line for each fault.
+    """
+    named = any(name.endswith("DATABASE_URL") and value for name, value in os.environ.items())
+    options: dict[str, Any] = {
+        "_cli_parse_args": list(sys.argv[1:] if argv is None else argv),
+        "_cli_prog_name": prog,
+        "_env_file": None if named else addresses_file(),
+    }
+    try:
+        return cls(**options)
+    except (ValidationError, SettingsError) as error:
+        refuse(cls, prog, error)
+
+
+def refuse(cls: type[Settings], prog: str, error: ValidationError | SettingsError) -> NoReturn:
+    """Print what is wrong with which setting, and exit with status 2."""
+    for line in faults(cls, error):
+        sys.stderr.write(f"{prog}: {line}\n")
+    raise SystemExit(2)
+
+
+def faults(cls: type[Settings], error: ValidationError | SettingsError) -> list[str]:
+    """One line for each setting that did not fit; values of secret settings are left out."""
+    if isinstance(error, SettingsError):
+        return [str(error)]
+    lines = []
+    for fault in error.errors():
+        name = str(fault["loc"][0]) if fault["loc"] else "settings"
+        variable = variable_of(cls, name)
+        if fault["type"] == "missing":
+            lines.append(f"{variable} is not set")
+        elif is_secret(cls, name):
+            lines.append(f"{variable}: {fault['msg']}")
+        else:
+            lines.append(f"{variable}={fault['input']}: {fault['msg']}")
+    return lines
+
+
+def variable_of(cls: type[Settings], name: str) -> str:
+    """The environment variable of the field `name`; of several, the first."""
+    prefix = cls.model_config.get("env_prefix", "")
+    field = cls.model_fields.get(name)
+    if field is None:
+        return name if name.isupper() else f"{prefix}{name}".upper()
+    alias = field.validation_alias
+    if alias is None:
+        return f"{prefix}{name}".upper()
+    choices = getattr(alias, "choices", [alias])
+    return " or ".join(str(choice) for choice in choices if str(choice).isupper())
+
+
+def is_secret(cls: type[Settings], name: str) -> bool:
+    """Whether the field's value must not be printed."""
+    field = cls.model_fields.get(name)
+    return field is None or "SecretStr" in str(field.annotation) or field.annotation is SecretStr

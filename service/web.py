@@ -1,0 +1,200 @@
+"""The web shell of a process: probes, instruments, one JSON body for every error, start and stop.
+
+Every process answers `/healthz` (it runs), `/readyz` (it can do its work), `/metrics` (its instruments in
+Prometheus' text form) and `/api/v1/status` (what a person wants to know). `create_app` gives these to an
+application; `run` serves it until SIGTERM or SIGINT and lets requests under way finish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import uvloop
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from service import logs
+from service.errors import HttpError, error_body
+
+log = logs.get(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+CODES = {
+    400: "invalid",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not found",
+    405: "method not allowed",
+    413: "request too large",
+    415: "unsupported media type",
+}
+
+
+@dataclass(frozen=True)
+class Shell:
+    """What the shell has to be told by the process it wraps."""
+
+    name: str
+    """`ingest` or `query`: the prefix of the shell's own instruments."""
+    not_ready: Callable[[], str | None]
+    """Why the process cannot do its work now; None when it can."""
+    status: Callable[[], Awaitable[Mapping[str, Any]]]
+    """The process's own members of `/api/v1/status`."""
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    """Where the process's instruments live."""
+
+
+def json_response(
+    body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """A JSON answer; times are RFC 3339 in UTC."""
+    return web.Response(
+        body=orjson.dumps(body, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE),
+        status=status,
+        headers=headers,
+        content_type="application/json",
+    )
+
+
+def create_app(shell: Shell, *, max_body_bytes: int) -> web.Application:
+    """An application with the shell's endpoints and middleware; the caller adds its own routes."""
+    app = web.Application(middlewares=[_instrumented(shell), _explained], client_max_size=max_body_bytes)
+    started = time.time()
+
+    async def healthz(_: web.Request) -> web.Response:
+        return json_response({"status": "ok"})
+
+    async def readyz(_: web.Request) -> web.Response:
+        reason = shell.not_ready()
+        if reason is None:
+            return json_response({"status": "ready"})
+        return json_response(error_body("unavailable", reason, status="not ready"), status=503)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(shell.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+
+    async def status(_: web.Request) -> web.Response:
+        reason = shell.not_ready()
+        body = {
+            "service": shell.name,
+            "ready": reason is None,
+            "not_ready": reason,
+            "uptime_seconds": round(time.time() - started, 3),
+            **await shell.status(),
+        }
+        return json_response(body)
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/api/v1/status", status)
+    return app
+
+
+def _instrumented(shell: Shell) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    requests = Counter(
+        f"{shell.name}_http_requests",
+        "Requests answered, by route and status.",
+        ["route", "method", "status"],
+        registry=shell.registry,
+    )
+    seconds = Histogram(
+        f"{shell.name}_http_request_seconds",
+        "Time from a request's head to its answer, in seconds, by route.",
+        ["route"],
+        registry=shell.registry,
+    )
+
+    @web.middleware
+    async def instrumented(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began = time.perf_counter()
+        response = await handler(request)
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource is not None else "none"
+        method = request.method if resource is not None else "any"
+        requests.labels(route, method, str(response.status)).inc()
+        seconds.labels(route).observe(time.perf_counter() - began)
+        return response
+
+    return instrumented
+
+
+@web.middleware
+async def _explained(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give every error the one JSON body; log the unexpected once, and leak nothing of it."""
+    try:
+        return await handler(request)
+    except HttpError as error:
+        return json_response(error.body(), status=error.status, headers=error.headers)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return _from_aiohttp(request, error)
+    except ConnectionError:
+        raise  # the client left while it was being read or answered: nobody is there to be told
+    except Exception:
+        log.exception("a request failed unexpectedly", method=request.method, path=request.path)
+        return json_response(
+            error_body("internal error", "an unexpected error; the service's log has it"), status=500
+        )
+
+
+def _from_aiohttp(request: web.Request, error: web.HTTPException) -> web.Response:
+    message = error.text or error.reason
+    headers = {}
+    if isinstance(error, web.HTTPNotFound):
+        message = f"there is nothing at {request.path}"
+    elif isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        message = f"{request.path} takes {allowed}, not {error.method}"
+        headers["Allow"] = allowed
+    code = CODES.get(error.status, error.reason.lower())
+    return json_response(error_body(code, message), status=error.status, headers=headers)
+
+
+def run(prog: str, app: web.Application, host: str, port: int, **server_options: Any) -> None:
+    """Serve `app` until SIGTERM or SIGINT; then refuse new connections and finish what is under way.
+
+    A port that cannot be taken ends the process with status 1 and one line.
+    """
+    try:
+        uvloop.run(_serve(prog, app, host, port, server_options))
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
+            raise
+        sys.stderr.write(f"{prog}: cannot listen on {host}:{port}: {error.strerror}\n")
+        raise SystemExit(1) from None
+
+
+async def _serve(
+    prog: str, app: web.Application, host: str, port: int, server_options: Mapping[str, Any]
+) -> None:
+    runner = web.AppRunner(app, access_log=None, **server_options)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        log.info("listening", process=prog, url=f"http://{host}:{port}")
+        await _stop_signal()
+        log.info("stopping", process=prog)
+    finally:
+        await runner.cleanup()
+
+
+async def _stop_signal() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
