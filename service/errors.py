@@ -22,7 +22,7 @@ class TidemarkError(Exception):
 
 
 class HttpError(TidemarkError):
-    """An error with an HTTP status; `message` is for the client, `details` are further members of the body."""
+    """An error with an HTTP status; `message` is for the client, `details` join the body's members."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal error"

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 import uvloop
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -26,8 +27,6 @@ from service import logs
 from service.errors import HttpError, error_body
 
 log = logs.get(__name__)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CODES = {
     400: "invalid",
@@ -54,9 +53,7 @@ class Shell:
     """Where the process's instruments live."""
 
 
-def json_response(
-    body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> web.Response:
+def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """A JSON answer; times are RFC 3339 in UTC."""
     return web.Response(
         body=orjson.dumps(body, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE),
@@ -103,7 +100,7 @@ def create_app(shell: Shell, *, max_body_bytes: int) -> web.Application:
     return app
 
 
-def _instrumented(shell: Shell) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def _instrumented(shell: Shell) -> Middleware:
     requests = Counter(
         f"{shell.name}_http_requests",
         "Requests answered, by route and status.",

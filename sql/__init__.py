@@ -1,5 +1,4 @@
 """The schema and the database itself: migrations, and the embedded TimescaleDB.
 
-    migrate.py         applies `migrations/NNNN_verb_noun.sql`, forward only, each once
-    edition.py         what the server's TimescaleDB can do
+In reading order: `migrate.py` applies `migrations/NNNN_verb_noun.sql`, forward only, each once.
 """

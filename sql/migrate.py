@@ -10,7 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 
@@ -134,13 +134,13 @@ def _apply(connection: psycopg.Connection, migration: Migration) -> None:
     try:
         with connection.transaction():
             # The text is a file of this package, not anybody's input.
-            connection.execute(cast(LiteralString, migration.text))
+            connection.execute(migration.text)
             connection.execute(
                 "INSERT INTO catalog.migration (number, name, checksum) VALUES (%s, %s, %s)",
                 (migration.number, migration.name, migration.checksum),
             )
     except psycopg.Error as error:
-        raise MigrationError(f"{migration.name} failed, nothing of it was kept: {_first_line(error)}") from error
+        raise MigrationError(f"{migration.name} failed and was undone: {_first_line(error)}") from error
 
 
 def _first_line(error: psycopg.Error) -> str:

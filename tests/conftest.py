@@ -10,10 +10,11 @@ import os
 import socket
 import uuid
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from psycopg import conninfo, sql
+from psycopg import sql
 
 from sql.migrate import migrate
 
@@ -39,9 +40,7 @@ def template(server_url: str) -> Iterator[str]:
             with psycopg.connect(url, autocommit=True) as connection:
                 # A database cannot be copied while TimescaleDB's scheduler is connected to it.
                 connection.execute("SELECT _timescaledb_functions.stop_background_workers()")
-            server.execute(
-                sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name))
-            )
+            server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
             yield name
         finally:
             _drop(server, name)
@@ -85,7 +84,7 @@ def free_port() -> int:
 
 def with_database(url: str, name: str) -> str:
     """`url` with another database's name."""
-    return conninfo.make_conninfo(url, dbname=name)
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
 def _drop(server: psycopg.Connection, name: str) -> None:

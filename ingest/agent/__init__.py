@@ -1,0 +1,1 @@
+"""The host agent: this host's metrics, pushed to ingest."""
