@@ -4,6 +4,7 @@
     └── HttpError                an answer to a request
         ├── BadRequest      400  what was sent cannot be understood; says what, where, what is allowed
         ├── NotFound        404
+        ├── RequestTimeout  408  the body did not arrive in time
         ├── TooLarge        413  past a documented size
         ├── Unsupported     415  an encoding or type that is not read here
         └── Unavailable     503  overload or an outage: the same request may be sent again later
@@ -54,6 +55,13 @@ class NotFound(HttpError):
 
     status = 404
     code = "not found"
+
+
+class RequestTimeout(HttpError):
+    """The body did not arrive in time."""
+
+    status = 408
+    code = "request timeout"
 
 
 class TooLarge(HttpError):

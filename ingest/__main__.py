@@ -1,0 +1,27 @@
+"""`python -m ingest`: take metrics over HTTP."""
+
+from __future__ import annotations
+
+from ingest.app import create_app
+from ingest.settings import IngestSettings
+from service import logs, settings, web
+
+PROG = "python -m ingest"
+
+
+def main() -> None:
+    """Read the settings and serve until told to stop."""
+    chosen = settings.read(IngestSettings, PROG)
+    logs.configure(chosen.log_level, chosen.log_format)
+    web.run(
+        PROG,
+        lambda: create_app(chosen),
+        chosen.host,
+        chosen.port,
+        shutdown_timeout=chosen.shutdown_seconds,
+        auto_decompress=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

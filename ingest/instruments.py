@@ -1,0 +1,71 @@
+"""Every instrument of ingest, in one list."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SIZES = (1, 10, 100, 1_000, 10_000, 100_000)
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Instruments:
+    """What ingest counts; every point received is counted once as accepted, rejected or refused."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.accepted = Counter(
+            "ingest_points_accepted", "Points committed and acknowledged.", ["protocol"], registry=registry
+        )
+        self.rejected = Counter(
+            "ingest_points_rejected", "Points that cannot be taken, by reason.", ["reason"], registry=registry
+        )
+        self.refused = Counter(
+            "ingest_points_refused",
+            "Points answered with 503: send them again.",
+            ["protocol"],
+            registry=registry,
+        )
+        self.skipped_fields = Counter(
+            "ingest_fields_skipped", "Fields left out of their point: not a number.", registry=registry
+        )
+        self.body_bytes = Counter(
+            "ingest_body_bytes", "Bytes of request bodies, decompressed.", ["protocol"], registry=registry
+        )
+        self.batch_points = Histogram(
+            "ingest_batch_points", "Points committed together.", buckets=SIZES, registry=registry
+        )
+        self.commit_seconds = Histogram(
+            "ingest_commit_seconds",
+            "Time of a batch's transactions, retries included.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.wait_seconds = Histogram(
+            "ingest_queue_wait_seconds",
+            "Time a request's points wait for a copier.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.rungs = Counter(
+            "ingest_ladder",
+            "Steps of the write ladder: copy, merge, isolate, retry, relearn, reject, give_up.",
+            ["rung"],
+            registry=registry,
+        )
+        self.database_errors = Counter(
+            "ingest_database_errors", "Errors of the database, by SQLSTATE.", ["sqlstate"], registry=registry
+        )
+        self.pending_bytes = Gauge(
+            "ingest_pending_bytes", "Bytes held by requests not yet answered.", registry=registry
+        )
+        self.queued_requests = Gauge("ingest_queued_requests", "Requests waiting for a copier.", registry=registry)
+        self.cached_series = Gauge("ingest_cached_series", "Series known to this process.", registry=registry)
+        self.series_resolved = Counter(
+            "ingest_series_resolved", "Series looked up or made in the catalog.", registry=registry
+        )
+        self.database_up = Gauge("ingest_database_up", "1 while the database answers, else 0.", registry=registry)
+        self.database_info = Gauge(
+            "ingest_database_info",
+            "Always 1; the labels say what the server is.",
+            ["edition", "timescaledb", "postgresql"],
+            registry=registry,
+        )

@@ -1,0 +1,93 @@
+"""What measurements, fields and tags may be called, and how many of each a point may have.
+
+A name becomes an identifier of PostgreSQL's: at most 63 bytes of UTF-8, and never a NUL. Tags are values, in
+jsonb: their number and their total size are bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+Tags = tuple[tuple[str, str], ...]
+"""Pairs of key and value, sorted by key, no key twice."""
+
+MAX_NAME_BYTES = 63
+"""PostgreSQL's NAMEDATALEN - 1."""
+
+RESERVED_PREFIX = "_tidemark_"
+"""The indexes of the hypertables are named so, and share their schema with the measurements."""
+
+
+class Rejected(ValueError):
+    """A point cannot be taken: `reason` is the short name that an instrument counts, the text is for people."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of one point; each is a setting of ingest."""
+
+    max_fields: int
+    max_tags: int
+    max_tag_bytes: int
+
+
+def check_measurement(name: str) -> None:
+    """Raise `Rejected` unless `name` can be the name of a hypertable."""
+    _check_identifier("measurement", name)
+    if name.startswith(RESERVED_PREFIX):
+        raise Rejected("name", f"measurement {name!r}: names that begin with {RESERVED_PREFIX!r} are reserved")
+
+
+def check_fields(fields: Collection[str], limits: Limits) -> None:
+    """Raise `Rejected` unless the fields can be columns of one hypertable."""
+    if len(fields) > limits.max_fields:
+        raise Rejected(
+            "max_fields",
+            f"{len(fields)} fields, at most {limits.max_fields} are allowed (INGEST_MAX_FIELDS_PER_MEASUREMENT)",
+        )
+    for name in fields:
+        _check_identifier("field", name)
+
+
+def check_tags(tags: Tags, limits: Limits) -> None:
+    """Raise `Rejected` unless the tags are within their bounds and can be stored as jsonb."""
+    if len(tags) > limits.max_tags:
+        raise Rejected(
+            "max_tags", f"{len(tags)} tags, at most {limits.max_tags} are allowed (INGEST_MAX_TAGS_PER_POINT)"
+        )
+    size = 0
+    for key, value in tags:
+        size += _byte_length(f"the key of tag {_short(key)!r}", key)
+        size += _byte_length(f"the value of tag {_short(key)!r}", value)
+    if size > limits.max_tag_bytes:
+        raise Rejected(
+            "max_tag_bytes",
+            f"{size} bytes of tags, at most {limits.max_tag_bytes} are allowed (INGEST_MAX_TAG_BYTES)",
+        )
+
+
+def _check_identifier(kind: str, name: str) -> None:
+    length = _byte_length(f"{kind} {_short(name)!r}", name)
+    if length == 0:
+        raise Rejected("name", f"the {kind}'s name is empty")
+    if length > MAX_NAME_BYTES:
+        raise Rejected("name", f"{kind} {_short(name)!r}: {length} bytes, at most {MAX_NAME_BYTES} are allowed")
+
+
+def _byte_length(what: str, text: str) -> int:
+    """The length in UTF-8. PostgreSQL stores neither a NUL nor half of a surrogate pair."""
+    if "\0" in text:
+        raise Rejected("name", f"{what} contains a NUL character")
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        raise Rejected("name", f"{what} contains a lone surrogate, which is not Unicode text") from None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_NAME_BYTES else f"{text[:MAX_NAME_BYTES]}..."

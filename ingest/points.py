@@ -1,0 +1,126 @@
+"""Points as they travel from a decoder to the writer: rows gathered by shape, no object for a point.
+
+A *shape* is one measurement and one set of fields: all its points fit one COPY. A decoder adds each point to
+its request's `Batch`; the catalog gives the batch's series their ids; the writer commits it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ingest import names
+from ingest.names import Tags
+
+LISTED_REJECTIONS = 100
+"""How many rejections an answer lists; all are counted."""
+LISTED_NAMES = 10
+"""How many names of skipped fields an answer lists; all are counted."""
+
+
+@dataclass(slots=True, eq=False)
+class Series:
+    """A measurement and a set of tags. `id` is 0 until the catalog has given it its number."""
+
+    measurement: str
+    tags: Tags
+    id: int = 0
+
+
+@dataclass(slots=True)
+class Rows:
+    """Points of one shape, in columns; row n is series[n], times[n], values[n * width : (n + 1) * width]."""
+
+    measurement: str
+    fields: tuple[str, ...]
+    """Sorted; `width` of them."""
+    series: list[Series] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+    """Microseconds since the Unix epoch."""
+    values: list[float] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    """Which line (or element) of the request each row was: rejections name it, and later ones win."""
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def keep(self, wanted: Iterable[bool]) -> None:
+        """Drop the rows whose flag is false."""
+        width = len(self.fields)
+        kept = [n for n, keep in enumerate(wanted) if keep]
+        self.values = [value for n in kept for value in self.values[n * width : (n + 1) * width]]
+        self.series = [self.series[n] for n in kept]
+        self.times = [self.times[n] for n in kept]
+        self.places = [self.places[n] for n in kept]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One point that was not taken, and why."""
+
+    place: int
+    reason: str
+    text: str
+
+
+class Batch:
+    """The points of one request: accepted ones in rows by shape, rejected ones counted and listed."""
+
+    def __init__(self, limits: names.Limits, generation: int = 0) -> None:
+        self._limits = limits
+        self.generation = generation
+        """Of the catalog's, in which the series' ids are good."""
+        self._shapes: dict[tuple[str, tuple[str, ...]], Rows] = {}
+        self._as_given: dict[tuple[str, tuple[str, ...]], Rows] = {}
+        self.rejections: list[Rejection] = []
+        self.rejected: dict[str, int] = {}
+        self.skipped: dict[str, None] = {}
+        """Names of fields that were skipped, the first of them."""
+        self.skipped_count = 0
+        self.place_name = "line"
+        """What a place is: a `line` of the body, from 1, or the `index` of an array's element, from 0."""
+
+    @property
+    def rows(self) -> list[Rows]:
+        """The accepted points, a shape each, none empty."""
+        return [rows for rows in self._shapes.values() if rows.times]
+
+    @property
+    def accepted_count(self) -> int:
+        """How many points are accepted so far."""
+        return sum(map(len, self._shapes.values()))
+
+    @property
+    def rejected_count(self) -> int:
+        """How many points were rejected, listed or not."""
+        return sum(self.rejected.values())
+
+    def add(self, series: Series, time: int, fields: dict[str, float], place: int) -> None:
+        """Add one point; `time` in microseconds. Raises `Rejected` when its fields break a limit."""
+        given = (series.measurement, tuple(fields))
+        rows = self._as_given.get(given)
+        if rows is None:
+            rows = self._shape(*given)
+        rows.series.append(series)
+        rows.times.append(time)
+        rows.values.extend([fields[name] for name in rows.fields])
+        rows.places.append(place)
+
+    def _shape(self, measurement: str, fields: tuple[str, ...]) -> Rows:
+        names.check_fields(fields, self._limits)
+        wanted = (measurement, tuple(sorted(fields)))
+        rows = self._shapes.setdefault(wanted, Rows(*wanted))
+        self._as_given[measurement, fields] = rows
+        return rows
+
+    def reject(self, place: int, reason: str, text: str) -> None:
+        """Count a point that cannot be taken, and list it while there is room."""
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+        if len(self.rejections) < LISTED_REJECTIONS:
+            self.rejections.append(Rejection(place, reason, text))
+
+    def skip_field(self, name: str) -> None:
+        """Count a field that is no number; the rest of its point is kept."""
+        self.skipped_count += 1
+        if len(self.skipped) < LISTED_NAMES:
+            self.skipped.setdefault(name)

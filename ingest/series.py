@@ -1,0 +1,52 @@
+"""The series that this process knows, found by the raw bytes that name them or by measurement and tags.
+
+A point's series is looked up once a point, so it is one dictionary access; the `Series` found carries its id
+once the catalog has resolved it. The cache is bounded: full, it is emptied, and its series are looked up
+anew, which costs a query for those still in use and nothing else.
+"""
+
+from __future__ import annotations
+
+from ingest import names
+from ingest.names import Limits, Tags
+from ingest.points import Series
+
+
+class SeriesCache:
+    """At most `max_series` series; every one was checked against `limits`."""
+
+    def __init__(self, limits: Limits, max_series: int) -> None:
+        self.limits = limits
+        self._max_series = max_series
+        self._by_tags: dict[tuple[str, Tags], Series] = {}
+        self.by_head: dict[bytes, Series] = {}
+        """Series by the bytes that named them in a request, which a decoder may add to by `remember`."""
+
+    def __len__(self) -> int:
+        return len(self._by_tags)
+
+    def find(self, measurement: str, tags: dict[str, str]) -> Series:
+        """The series of a measurement and its tags. Raises `Rejected` when a name breaks a rule."""
+        key = (measurement, tuple(sorted(tags.items())))
+        series = self._by_tags.get(key)
+        if series is None:
+            names.check_measurement(measurement)
+            names.check_tags(key[1], self.limits)
+            self._make_room()
+            series = self._by_tags[key] = Series(*key)
+        return series
+
+    def remember(self, head: bytes, series: Series) -> None:
+        """Let `by_head` find `series` by `head`, which is spelled as one client spells it."""
+        if len(self.by_head) >= 2 * self._max_series:
+            self.by_head.clear()
+        self.by_head[head] = series
+
+    def clear(self) -> None:
+        """Forget everything: the ids mean nothing any more, or there is no room."""
+        self._by_tags.clear()
+        self.by_head.clear()
+
+    def _make_room(self) -> None:
+        if len(self._by_tags) >= self._max_series:
+            self.clear()

@@ -1,0 +1,63 @@
+"""The settings of ingest."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from service.logs import LogFormat
+from service.settings import MEBIBYTES, Settings
+
+
+class IngestSettings(Settings):
+    """Take metrics over HTTP and write them into TimescaleDB."""
+
+    model_config = SettingsConfigDict(env_prefix="INGEST_")
+
+    database_url: SecretStr = Field(
+        description="the database, as a postgresql:// URL",
+        validation_alias=AliasChoices("INGEST_DATABASE_URL", "DATABASE_URL", "database_url"),
+    )
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8086, ge=0, le=65535, description="port to listen on")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+    log_format: LogFormat = Field("text", description="form of the log's lines")
+
+    max_body_bytes: int = Field(32 * MEBIBYTES, gt=0, description="largest body, decompressed; a larger one gets 413")
+    body_timeout_seconds: float = Field(30.0, gt=0, description="time for a body to arrive; then 408")
+    max_pending_bytes: int = Field(
+        128 * MEBIBYTES, gt=0, description="bytes of bodies held until they are answered; past them 503"
+    )
+    max_batch_bytes: int = Field(
+        8 * MEBIBYTES, gt=0, description="bytes of rows that one transaction takes, one request at least"
+    )
+    copiers: int = Field(2, ge=1, le=64, description="database connections that write")
+    retry_seconds: float = Field(
+        4.0, gt=0, description="how long a write is tried again while the database is away; then 503"
+    )
+    statement_timeout_seconds: float = Field(60.0, gt=0, description="longest statement; it is tried again")
+    connect_timeout_seconds: float = Field(5.0, gt=0, description="longest wait for a connection to be made")
+    shutdown_seconds: float = Field(4.0, gt=0, description="time for requests under way to be answered after SIGTERM")
+
+    max_fields_per_measurement: int = Field(
+        1000, ge=1, le=1500, description="fields of a measurement; a point with one more is rejected"
+    )
+    max_measurements: int = Field(10_000, ge=1, description="measurements; a point of one more is rejected")
+    max_tags_per_point: int = Field(64, ge=0, description="tags of a point; one with more is rejected")
+    max_tag_bytes: int = Field(8192, ge=0, description="bytes of a point's tags; one with more is rejected")
+    max_series: int = Field(
+        10_000_000, ge=1, le=2**31 - 1, description="series in total; a point of one more is rejected"
+    )
+    max_cached_series: int = Field(1_000_000, ge=1, description="series remembered by this process")
+    max_age_seconds: int = Field(
+        20 * 365 * 86_400, gt=0, description="oldest time taken, before now; an older point is rejected"
+    )
+    max_ahead_seconds: int = Field(
+        2 * 86_400, ge=0, description="furthest time taken, after now; a later point is rejected"
+    )
+    host_tags: list[str] = Field(
+        ["host", "hostname", "host.name", "instance"],
+        description="tags that fill a series' host, the first that it has",
+    )
