@@ -30,6 +30,7 @@ class Columns:
 
     measurement: str
     fields: tuple[str, ...]
+    """Sorted: whatever order a client writes them in, it is one shape."""
     ids: NDArray[np.int32]
     times: Int64
     """Microseconds since the Unix epoch."""
@@ -41,12 +42,13 @@ class Columns:
     @classmethod
     def of(cls, rows: Rows) -> Columns:
         """The columns of rows whose series have their ids."""
+        order = sorted(range(len(rows.fields)), key=rows.fields.__getitem__)
         return cls(
             rows.measurement,
-            rows.fields,
+            tuple(rows.fields[n] for n in order),
             np.array([series.id for series in rows.series], np.int32),
             np.array(rows.times, np.int64),
-            np.array(rows.values, np.float64).reshape(len(rows), len(rows.fields)),
+            np.array(rows.values, np.float64).reshape(len(rows), len(rows.fields))[:, order],
             np.array(rows.places, np.int64),
         )
 

@@ -25,6 +25,18 @@ class Series:
     measurement: str
     tags: Tags
     id: int = 0
+    shape: Shape | None = None
+    """The fields it had in line protocol last time: agents repeat themselves."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """One measurement and its fields in one order, as line protocol spells them; made once for each."""
+
+    measurement: str
+    words: tuple[bytes, ...]
+    """The fields' names, each with its equals sign."""
+    fields: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -33,7 +45,7 @@ class Rows:
 
     measurement: str
     fields: tuple[str, ...]
-    """Sorted; `width` of them."""
+    """`width` of them, in the order of the request."""
     series: list[Series] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     """Microseconds since the Unix epoch."""
@@ -71,7 +83,6 @@ class Batch:
         self.generation = generation
         """Of the catalog's, in which the series' ids are good."""
         self._shapes: dict[tuple[str, tuple[str, ...]], Rows] = {}
-        self._as_given: dict[tuple[str, tuple[str, ...]], Rows] = {}
         self.rejections: list[Rejection] = []
         self.rejected: dict[str, int] = {}
         self.skipped: dict[str, None] = {}
@@ -97,20 +108,18 @@ class Batch:
 
     def add(self, series: Series, time: int, fields: dict[str, float], place: int) -> None:
         """Add one point; `time` in microseconds. Raises `Rejected` when its fields break a limit."""
-        given = (series.measurement, tuple(fields))
-        rows = self._as_given.get(given)
-        if rows is None:
-            rows = self._shape(*given)
+        rows = self.shape(series.measurement, tuple(fields))
         rows.series.append(series)
         rows.times.append(time)
-        rows.values.extend([fields[name] for name in rows.fields])
+        rows.values.extend(fields.values())
         rows.places.append(place)
 
-    def _shape(self, measurement: str, fields: tuple[str, ...]) -> Rows:
-        names.check_fields(fields, self._limits)
-        wanted = (measurement, tuple(sorted(fields)))
-        rows = self._shapes.setdefault(wanted, Rows(*wanted))
-        self._as_given[measurement, fields] = rows
+    def shape(self, measurement: str, fields: tuple[str, ...]) -> Rows:
+        """The rows of these fields, in this order. Raises `Rejected` when they break a limit."""
+        rows = self._shapes.get((measurement, fields))
+        if rows is None:
+            names.check_fields(fields, self._limits)
+            rows = self._shapes[measurement, fields] = Rows(measurement, fields)
         return rows
 
     def reject(self, place: int, reason: str, text: str) -> None:

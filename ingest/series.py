@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from ingest import names
 from ingest.names import Limits, Tags
-from ingest.points import Series
+from ingest.points import Series, Shape
+
+MAX_SHAPES = 100_000
 
 
 class SeriesCache:
@@ -21,6 +23,8 @@ class SeriesCache:
         self._by_tags: dict[tuple[str, Tags], Series] = {}
         self.by_head: dict[bytes, Series] = {}
         """Series by the bytes that named them in a request, which a decoder may add to by `remember`."""
+        self.shapes: dict[tuple[str, tuple[bytes, ...]], Shape] = {}
+        """Shapes by measurement and names, which a decoder may add to by `add_shape`."""
 
     def __len__(self) -> int:
         return len(self._by_tags)
@@ -41,6 +45,12 @@ class SeriesCache:
         if len(self.by_head) >= 2 * self._max_series:
             self.by_head.clear()
         self.by_head[head] = series
+
+    def add_shape(self, shape: Shape) -> Shape:
+        """Keep `shape`, the only one of its kind, and return it."""
+        if len(self.shapes) >= MAX_SHAPES:
+            self.shapes.clear()
+        return self.shapes.setdefault((shape.measurement, shape.words), shape)
 
     def clear(self) -> None:
         """Forget everything: the ids mean nothing any more, or there is no room."""

@@ -50,6 +50,10 @@ class Window:
         """The window of a request received at `now_us`, microseconds since the Unix epoch."""
         return cls(now_us - max_age_seconds * 1_000_000, now_us + max_ahead_seconds * 1_000_000, now_us)
 
+    def default(self, precision_ns: int) -> int:
+        """The time of a point that has none: now, as coarse as the request's precision, as InfluxDB has it."""
+        return self.now - self.now % max(1, precision_ns // 1000)
+
     def check(self, time: int) -> int:
         """Return `time`, or raise `Rejected` when it is outside."""
         if self.earliest <= time <= self.latest:

@@ -19,35 +19,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 from ingest.names import Rejected
-from ingest.points import Batch, Series
+from ingest.points import Batch
+from ingest.protocols import plain
+from ingest.protocols.heads import CONTROL, HEAD, KEY, KEY_WORD, MEASUREMENT, TAG, series_of, shown, unescaped
 from ingest.series import SeriesCache
 from ingest.timestamps import Window
 
-LINES_BETWEEN_PAUSES = 500
-"""How many lines are read before the caller gets the chance to do something else."""
+PIECE_BYTES = 128 * 1024
+"""How much is read before the caller gets the chance to do something else: a millisecond's work, or ten."""
 
-_CONTROL = rb"\x00-\x1f\x7f"
-_MEASUREMENT = rb"(?:\\[, ]|[^" + _CONTROL + rb", ])++"
-_KEY = rb"(?:\\[,= ]|[^" + _CONTROL + rb",= ])++"
-_VALUE = rb"(?:\\[,= ]|[^\r\n,= ])++"
 _NUMBER = rb"(?P<number>-?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?)(?P<suffix>[iu]?)"
 _BOOLEAN = rb"(?P<boolean>[tTfF][a-zA-Z]*+)"
 _STRING = rb'"(?:\\["\\]|[^"])*+"'
 _END = rb"(?=[, \r\n]|\Z)"
 
-HEAD = re.compile(_MEASUREMENT + rb"(?:," + _KEY + rb"=" + _VALUE + rb")*+(?= )")
-FIELD = re.compile(rb"(?P<key>" + _KEY + rb")=(?:" + _NUMBER + rb"|" + _BOOLEAN + rb"|" + _STRING + rb")" + _END)
+FIELD = re.compile(rb"(?P<key>" + KEY_WORD + rb")=(?:" + _NUMBER + rb"|" + _BOOLEAN + rb"|" + _STRING + rb")" + _END)
+STRING = re.compile(_STRING)
 TIME = re.compile(rb" *+(?P<time>-?\d++)? *+(?:\r?\n|\r?\Z)")
-COMMENT = re.compile(rb"#[^" + _CONTROL + rb"]*+(?:\r?\n|\Z)")
+COMMENT = re.compile(rb"#[^" + CONTROL + rb"]*+(?:\r?\n|\Z)")
 BLANK = re.compile(rb" *+(?:\r?\n)?")
 LINE_END = re.compile(rb"\n|\Z")
-
-MEASUREMENT = re.compile(_MEASUREMENT)
-TAG = re.compile(rb",(" + _KEY + rb")=(" + _VALUE + rb")")
-KEY = re.compile(_KEY)
 
 BOOLEANS = {
     **dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), 1.0),
@@ -70,7 +63,27 @@ def decode(body: bytes, batch: Batch, cache: SeriesCache, *, precision_ns: int, 
     `precision_ns` is the unit of the times, in nanoseconds; `window` says which times are taken.
     """
     cursor = _Cursor()
-    for count, _ in enumerate(_lines(body, cursor, batch), start=1):
+    while cursor.at < len(body):
+        stop = body.find(b"\n", cursor.at + PIECE_BYTES) + 1 or len(body)
+        piece = body[cursor.at : stop]
+        if count := plain.decode(piece, cursor.line, batch, cache, precision_ns, window):
+            cursor.at, cursor.line = stop, cursor.line + count
+        else:
+            _decode_until(stop, body, cursor, batch, cache, precision_ns, window)
+        yield
+
+
+def _decode_until(
+    stop: int,
+    body: bytes,
+    cursor: _Cursor,
+    batch: Batch,
+    cache: SeriesCache,
+    precision_ns: int,
+    window: Window,
+) -> None:
+    """Read line by line up to `stop`, the end of a line; or further, when that is inside a string."""
+    for _ in _lines(stop, body, cursor, batch):
         start, line = cursor.at, cursor.line
         try:
             _point(body, cursor, batch, cache, precision_ns, window)
@@ -79,18 +92,15 @@ def decode(body: bytes, batch: Batch, cache: SeriesCache, *, precision_ns: int, 
             if cursor.at == start:  # it could not be read to its end: go on with the next line
                 cursor.at = LINE_END.search(body, start).end()  # type: ignore[union-attr]
         cursor.line = line + body.count(b"\n", start, cursor.at)
-        if count % LINES_BETWEEN_PAUSES == 0:
-            yield
 
 
-def _lines(body: bytes, cursor: _Cursor, batch: Batch) -> Iterator[None]:
+def _lines(stop: int, body: bytes, cursor: _Cursor, batch: Batch) -> Iterator[None]:
     """Stop at the start of each line that should be a point; pass over blank lines and comments."""
-    end = len(body)
     while True:
-        while cursor.at < end and (blank := BLANK.match(body, cursor.at)) and blank.end() > cursor.at:
+        while cursor.at < stop and (blank := BLANK.match(body, cursor.at)) and blank.end() > cursor.at:
             cursor.line += body.count(b"\n", cursor.at, blank.end())
             cursor.at = blank.end()
-        if cursor.at >= end:
+        if cursor.at >= stop:
             return
         if body.startswith(b"#", cursor.at):
             _comment(body, cursor, batch)
@@ -110,7 +120,7 @@ def _comment(body: bytes, cursor: _Cursor, batch: Batch) -> None:
 def _point(body: bytes, cursor: _Cursor, batch: Batch, cache: SeriesCache, precision_ns: int, window: Window) -> None:
     """Read one line and add its point. On `Rejected`, the cursor is behind the line if that could be read."""
     head = HEAD.match(body, cursor.at)
-    if head is None:
+    if head is None or not body.startswith(b" ", head.end()):
         raise _head_fault(body, cursor.at)
     at, fields, skipped = _fields(body, head.end())
     tail = TIME.match(body, at)
@@ -118,26 +128,12 @@ def _point(body: bytes, cursor: _Cursor, batch: Batch, cache: SeriesCache, preci
         raise _time_fault(body, at)
     cursor.at = tail.end()
     time = _time(tail["time"], precision_ns, window)
-    series = cache.by_head.get(head[0]) or _new_series(head[0], cache)
+    series = series_of(head[0], cache)
     if not fields:
         raise Rejected("no_number", f"no field is a number: {', '.join(skipped)} hold strings")
     batch.add(series, time, fields, cursor.line)
     for name in skipped:
         batch.skip_field(name)
-
-
-def _new_series(head: bytes, cache: SeriesCache) -> Series:
-    measurement = MEASUREMENT.match(head)
-    assert measurement is not None, "HEAD begins with a measurement"
-    tags: dict[str, str] = {}
-    for raw_key, raw_value in TAG.findall(head, measurement.end()):
-        key = _unescaped(raw_key)
-        if key in tags:
-            raise Rejected("syntax", f"tag {key!r} is given twice")
-        tags[key] = _unescaped(raw_value)
-    series = cache.find(_text(re.sub(rb"\\([, ])", rb"\1", measurement[0])), tags)
-    cache.remember(head, series)
-    return series
 
 
 def _fields(body: bytes, at: int) -> tuple[int, dict[str, float], list[str]]:
@@ -150,7 +146,7 @@ def _fields(body: bytes, at: int) -> tuple[int, dict[str, float], list[str]]:
         match = FIELD.match(body, at)
         if match is None:
             raise _field_fault(body, at)
-        name = _unescaped(match["key"])
+        name = unescaped(match["key"])
         value = _value(name, match)
         if value is None:
             skipped.append(name)
@@ -169,11 +165,11 @@ def _value(name: str, match: re.Match[bytes]) -> float | None:
             return _integer(name, number, match["suffix"])
         value = float(number)
         if value - value != 0:  # infinite: more than a double holds
-            raise Rejected("syntax", f"field {name!r}: {_shown(number)} is out of a double's range")
+            raise Rejected("syntax", f"field {name!r}: {shown(number)} is out of a double's range")
         return value
     if (word := match["boolean"]) is not None:
         if word not in BOOLEANS:
-            raise Rejected("syntax", f"field {name!r}: {_shown(word)} is no boolean (t, T, true, True, TRUE, f, ...)")
+            raise Rejected("syntax", f"field {name!r}: {shown(word)} is no boolean (t, T, true, True, TRUE, f, ...)")
         return BOOLEANS[word]
     return None
 
@@ -181,34 +177,17 @@ def _value(name: str, match: re.Match[bytes]) -> float | None:
 def _integer(name: str, digits: bytes, suffix: bytes) -> float:
     low, high = RANGES[suffix]
     if not digits.lstrip(b"-").isdigit() or len(digits) > 5000 or not low <= int(digits) <= high:
-        raise Rejected("syntax", f"field {name!r}: {_shown(digits + suffix)} is no integer from {low} to {high}")
+        raise Rejected("syntax", f"field {name!r}: {shown(digits + suffix)} is no integer from {low} to {high}")
     return float(int(digits))
 
 
 def _time(digits: bytes | None, precision_ns: int, window: Window) -> int:
     """The point's time in microseconds; without one, now, as coarse as the precision."""
     if digits is None:
-        return window.now - window.now % max(1, precision_ns // 1000)
+        return window.default(precision_ns)
     if len(digits) > 20 or not -(2**63) <= (nanoseconds := int(digits) * precision_ns) < 2**63:
-        raise Rejected("time", f"time {_shown(digits)} is out of range; is the precision right?")
+        raise Rejected("time", f"time {shown(digits)} is out of range; is the precision right?")
     return window.check(nanoseconds // 1000)
-
-
-@lru_cache(maxsize=10_000)
-def _unescaped(raw: bytes) -> str:
-    return _text(re.sub(rb"\\([,= ])", rb"\1", raw) if b"\\" in raw else raw)
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise Rejected("syntax", f"{_shown(raw)} is not UTF-8") from None
-
-
-def _shown(raw: bytes) -> str:
-    """A piece of a body for a message, bounded."""
-    return repr(raw[:60].decode(errors="backslashreplace")) + ("..." if len(raw) > 60 else "")
 
 
 def _head_fault(body: bytes, at: int) -> Rejected:
@@ -225,8 +204,8 @@ def _head_fault(body: bytes, at: int) -> Rejected:
     if key is None:
         return Rejected("syntax", f"expected a tag's key after the comma, found {_here(body, at + 1)}")
     if not body.startswith(b"=", key.end()):
-        return Rejected("syntax", f"expected = after tag {_shown(key[0])}, found {_here(body, key.end())}")
-    return Rejected("syntax", f"expected a value after tag {_shown(key[0])}, found {_here(body, key.end() + 1)}")
+        return Rejected("syntax", f"expected = after tag {shown(key[0])}, found {_here(body, key.end())}")
+    return Rejected("syntax", f"expected a value after tag {shown(key[0])}, found {_here(body, key.end() + 1)}")
 
 
 def _field_fault(body: bytes, at: int) -> Rejected:
@@ -235,23 +214,23 @@ def _field_fault(body: bytes, at: int) -> Rejected:
     if key is None:
         return Rejected("syntax", f"expected a field's key, found {_here(body, at)}")
     if not body.startswith(b"=", key.end()):
-        return Rejected("syntax", f"expected = after field {_shown(key[0])}, found {_here(body, key.end())}")
+        return Rejected("syntax", f"expected = after field {shown(key[0])}, found {_here(body, key.end())}")
     at = key.end() + 1
     if body.startswith(b'"', at):
-        string = re.compile(_STRING).match(body, at)
+        string = STRING.match(body, at)
         if string is None:
-            return Rejected("syntax", f"field {_shown(key[0])}: the string has no closing quote")
-        return Rejected("syntax", f"field {_shown(key[0])}: found {_here(body, string.end())} after the string")
+            return Rejected("syntax", f"field {shown(key[0])}: the string has no closing quote")
+        return Rejected("syntax", f"field {shown(key[0])}: found {_here(body, string.end())} after the string")
     value = re.compile(rb"[^, \r\n]*").match(body, at)
-    shown = _shown(value[0]) if value and value[0] else _here(body, at)
-    return Rejected("syntax", f"field {_shown(key[0])}: {shown} is no number, boolean or quoted string")
+    found = shown(value[0]) if value and value[0] else _here(body, at)
+    return Rejected("syntax", f"field {shown(key[0])}: {found} is no number, boolean or quoted string")
 
 
 def _time_fault(body: bytes, at: int) -> Rejected:
     rest = re.compile(rb"[^\r\n]*").match(body, at)
-    shown = _shown(rest[0].strip(b" ")) if rest and rest[0].strip(b" ") else _here(body, at)
-    return Rejected("syntax", f"expected a time in digits and the end of the line after the fields, found {shown}")
+    found = shown(rest[0].strip(b" ")) if rest and rest[0].strip(b" ") else _here(body, at)
+    return Rejected("syntax", f"expected a time in digits and the end of the line after the fields, found {found}")
 
 
 def _here(body: bytes, at: int) -> str:
-    return _shown(body[at : at + 1]) if at < len(body) else "the end of the body"
+    return shown(body[at : at + 1]) if at < len(body) else "the end of the body"
