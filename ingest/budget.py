@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from service.errors import Unavailable
+from service.errors import TooLarge, Unavailable
+
+SETTING = "INGEST_MAX_PENDING_BYTES"
 
 
 class Budget:
@@ -27,12 +29,20 @@ class Hold:
         self._bytes = 0
 
     def add(self, count: int) -> None:
-        """Take `count` bytes more. Raises `Unavailable` when the budget has not that much left."""
-        if self._budget.used_bytes + count > self._budget.max_bytes:
+        """Take `count` bytes more.
+
+        Raises `Unavailable` when the budget has not that much left now, and `TooLarge` when it never has.
+        """
+        bound = self._budget.max_bytes
+        if self._bytes + count > bound:
+            raise TooLarge(
+                f"the request needs more than {bound} bytes of memory ({SETTING}); send it in smaller requests",
+                limit=SETTING,
+            )
+        if self._budget.used_bytes + count > bound:
             raise Unavailable(
-                f"too much is waiting for the database: {self._budget.max_bytes} bytes are the bound "
-                "(INGEST_MAX_PENDING_BYTES); send it again later",
-                limit="INGEST_MAX_PENDING_BYTES",
+                f"too much is waiting for the database: {bound} bytes are the bound ({SETTING}); send it again later",
+                limit=SETTING,
             )
         self._budget.used_bytes += count
         self._bytes += count

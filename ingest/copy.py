@@ -47,9 +47,9 @@ class Columns:
             rows.measurement,
             tuple(rows.fields[n] for n in order),
             np.array([series.id for series in rows.series], np.int32),
-            np.array(rows.times, np.int64),
-            np.array(rows.values, np.float64).reshape(len(rows), len(rows.fields))[:, order],
-            np.array(rows.places, np.int64),
+            np.frombuffer(rows.times, np.int64),
+            np.frombuffer(rows.values, np.float64).reshape(len(rows), len(rows.fields))[:, order],
+            np.frombuffer(rows.places, np.int64),
         )
 
     def __len__(self) -> int:

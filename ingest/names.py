@@ -6,7 +6,7 @@ jsonb: their number and their total size are bounded.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 Tags = tuple[tuple[str, str], ...]
@@ -62,8 +62,7 @@ def check_tags(tags: Tags, limits: Limits) -> None:
         )
     size = 0
     for key, value in tags:
-        size += _byte_length(f"the key of tag {_short(key)!r}", key)
-        size += _byte_length(f"the value of tag {_short(key)!r}", value)
+        size += _byte_length(key, "the key of tag", key) + _byte_length(value, "the value of tag", key)
     if size > limits.max_tag_bytes:
         raise Rejected(
             "max_tag_bytes",
@@ -72,22 +71,29 @@ def check_tags(tags: Tags, limits: Limits) -> None:
 
 
 def _check_identifier(kind: str, name: str) -> None:
-    length = _byte_length(f"{kind} {_short(name)!r}", name)
+    length = _byte_length(name, kind, name)
     if length == 0:
         raise Rejected("name", f"the {kind}'s name is empty")
     if length > MAX_NAME_BYTES:
-        raise Rejected("name", f"{kind} {_short(name)!r}: {length} bytes, at most {MAX_NAME_BYTES} are allowed")
+        raise Rejected("name", f"{kind} {shown(name)!r}: {length} bytes, at most {MAX_NAME_BYTES} are allowed")
 
 
-def _byte_length(what: str, text: str) -> int:
+def _byte_length(text: str, kind: str, name: str) -> int:
     """The length in UTF-8. PostgreSQL stores neither a NUL nor half of a surrogate pair."""
     if "\0" in text:
-        raise Rejected("name", f"{what} contains a NUL character")
+        raise Rejected("name", f"{kind} {shown(name)!r} contains a NUL character")
     try:
         return len(text.encode())
     except UnicodeEncodeError:
-        raise Rejected("name", f"{what} contains a lone surrogate, which is not Unicode text") from None
+        raise Rejected("name", f"{kind} {shown(name)!r} contains a lone surrogate, which is not text") from None
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= MAX_NAME_BYTES else f"{text[:MAX_NAME_BYTES]}..."
+def shown(name: str) -> str:
+    """A name as a message or a header may show it: bounded, and text that UTF-8 can carry whatever it held."""
+    short = name if len(name) <= MAX_NAME_BYTES else f"{name[:MAX_NAME_BYTES]}..."
+    return short.encode(errors="backslashreplace").decode()
+
+
+def listed(found: Sequence[str]) -> str:
+    """The first few names of `found`, for a message."""
+    return ", ".join(map(shown, found[:5])) + (", ..." if len(found) > 5 else "")

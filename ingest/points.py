@@ -6,6 +6,7 @@ its request's `Batch`; the catalog gives the batch's series their ids; the write
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -16,6 +17,10 @@ LISTED_REJECTIONS = 100
 """How many rejections an answer lists; all are counted."""
 LISTED_NAMES = 10
 """How many names of skipped fields an answer lists; all are counted."""
+
+POINT_BYTES = 200
+VALUE_BYTES = 32
+"""What a point and each of its values hold in memory, near enough: in these lists, then in arrays for COPY."""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +34,7 @@ class Series:
     """The fields it had in line protocol last time: agents repeat themselves."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Shape:
     """One measurement and its fields in one order, as line protocol spells them; made once for each."""
 
@@ -37,6 +42,8 @@ class Shape:
     words: tuple[bytes, ...]
     """The fields' names, each with its equals sign."""
     fields: tuple[str, ...]
+    pattern: bytes = b""
+    """What is left of such a line's fields, and a comma, without digits, signs and points; empty if not known."""
 
 
 @dataclass(slots=True)
@@ -47,10 +54,10 @@ class Rows:
     fields: tuple[str, ...]
     """`width` of them, in the order of the request."""
     series: list[Series] = field(default_factory=list)
-    times: list[int] = field(default_factory=list)
+    times: array[int] = field(default_factory=lambda: array("q"))
     """Microseconds since the Unix epoch."""
-    values: list[float] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
+    values: array[float] = field(default_factory=lambda: array("d"))
+    places: array[int] = field(default_factory=lambda: array("q"))
     """Which line (or element) of the request each row was: rejections name it, and later ones win."""
 
     def __len__(self) -> int:
@@ -60,10 +67,10 @@ class Rows:
         """Drop the rows whose flag is false."""
         width = len(self.fields)
         kept = [n for n, keep in enumerate(wanted) if keep]
-        self.values = [value for n in kept for value in self.values[n * width : (n + 1) * width]]
+        self.values = array("d", [value for n in kept for value in self.values[n * width : (n + 1) * width]])
         self.series = [self.series[n] for n in kept]
-        self.times = [self.times[n] for n in kept]
-        self.places = [self.places[n] for n in kept]
+        self.times = array("q", [self.times[n] for n in kept])
+        self.places = array("q", [self.places[n] for n in kept])
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +93,10 @@ class Batch:
         self.rejections: list[Rejection] = []
         self.rejected: dict[str, int] = {}
         self.skipped: dict[str, None] = {}
-        """Names of fields that were skipped, the first of them."""
+        """Names of fields that were skipped, the first of them, as they may be shown."""
         self.skipped_count = 0
+        self.size_bytes = 0
+        """What the rows hold in memory, near enough."""
         self.place_name = "line"
         """What a place is: a `line` of the body, from 1, or the `index` of an array's element, from 0."""
 
@@ -132,4 +141,4 @@ class Batch:
         """Count a field that is no number; the rest of its point is kept."""
         self.skipped_count += 1
         if len(self.skipped) < LISTED_NAMES:
-            self.skipped.setdefault(name)
+            self.skipped.setdefault(names.shown(name))

@@ -11,7 +11,7 @@ That is done only where the result is sure to be what `line` would find, point b
 
 from __future__ import annotations
 
-import math
+from array import array
 from collections.abc import Sequence
 from itertools import repeat
 
@@ -29,7 +29,14 @@ UNUSUAL = (b"\\", b'"', b"\r", b"\t", b"\v", b"\f")
 
 INT64_US = 2**63 // 1000
 """The last time that InfluxDB knows, in microseconds: nanoseconds in 64 bits."""
-Parsed = tuple[Shape, Sequence[int], list[float]]
+INT64 = 2.0**63
+"""Integers of 64 bits are smaller than this; whoever is not is looked at by `line`."""
+
+DIGITS_AND_SIGNS = b"0123456789-+"
+OF_NUMBERS = b"0123456789-+."
+NOT_OF_NUMBERS = bytes(set(range(256)) - set(OF_NUMBERS + b"=,"))
+
+Parsed = tuple[Shape, Sequence[int], "array[float]"]
 """Lines of one shape: which they are, counted from 0, and their numbers, a line's after another's."""
 
 
@@ -55,10 +62,10 @@ def decode(piece: bytes, first_line: int, batch: Batch, cache: SeriesCache, prec
     if times is None:
         times = [window.default(precision_ns)] * len(lines)
     for one, (_, places, values) in zip(rows, groups, strict=True):
-        one.series.extend([series[n] for n in places])
-        one.times.extend([times[n] for n in places])
-        one.values.extend(values)
-        one.places.extend([first_line + n for n in places])
+        one.series += [series[n] for n in places]
+        one.times.fromlist([times[n] for n in places])
+        one.values += values
+        one.places.fromlist([first_line + n for n in places])
     return len(lines)
 
 
@@ -84,7 +91,12 @@ def _times(words: list[bytes], precision_ns: int, window: Window) -> list[int]:
     joined = b",".join(words)
     if joined.translate(None, b"0123456789,") or max(map(len, words)) > 19:
         raise _NotPlain
-    stamps = np.array(_json_array(joined, len(words)), np.uint64)
+    try:
+        stamps = np.array(orjson.loads(b"[%b]" % joined), np.uint64)
+    except (orjson.JSONDecodeError, OverflowError):
+        raise _NotPlain from None
+    if len(stamps) != len(words):  # one was empty
+        raise _NotPlain
     # As floats, which cannot overflow, for the bounds; exactly, once it is known to be near now.
     microseconds = stamps * (precision_ns / 1000)
     if microseconds.min() < window.earliest + 1 or microseconds.max() > min(window.latest, INT64_US) - 1:
@@ -100,7 +112,7 @@ def _groups(series: list[Series], fields: list[bytes], cache: SeriesCache) -> li
     shapes = [one.shape for one in series]
     try:
         if len(set(shapes)) == 1 and shapes[0] is not None:
-            return [(shapes[0], range(len(fields)), _numbers(shapes[0].words, fields))]
+            return [(shapes[0], range(len(fields)), _numbers(shapes[0], fields))]
         return _by_shape(shapes, fields)
     except _NotPlain:
         for n, one in enumerate(series):
@@ -114,7 +126,7 @@ def _by_shape(shapes: Sequence[Shape | None], fields: list[bytes]) -> list[Parse
         if shape is None:
             raise _NotPlain
         places.setdefault(shape, []).append(n)
-    return [(shape, which, _numbers(shape.words, [fields[n] for n in which])) for shape, which in places.items()]
+    return [(shape, which, _numbers(shape, [fields[n] for n in which])) for shape, which in places.items()]
 
 
 def _shape(measurement: str, fields: bytes, cache: SeriesCache) -> Shape:
@@ -128,39 +140,60 @@ def _shape(measurement: str, fields: bytes, cache: SeriesCache) -> Shape:
     return shape
 
 
-def _numbers(names: tuple[bytes, ...], fields: list[bytes]) -> list[float]:
-    """The values of lines that all have these names, each with its equals sign."""
-    words = b",".join(fields).replace(b"=", b"=,").split(b",")
-    if words[0::2] != list(names) * len(fields):
+def _numbers(shape: Shape, fields: list[bytes]) -> array[float]:
+    """The values of lines that all have this shape."""
+    text = b",".join([*fields, b""])
+    count = len(shape.words) * len(fields)
+    joined = _by_pattern(shape, text, len(fields)) or _by_words(shape, text, len(fields))
+    try:
+        numbers = array("d", orjson.loads(joined))  # JSON's numbers are part of line protocol's
+    except (orjson.JSONDecodeError, TypeError):
+        raise _NotPlain from None
+    # A word may have been empty, an integer longer than 64 bits, a float longer than a double.
+    if len(numbers) != count or not np.abs(np.frombuffer(numbers)).max() < INT64:
+        raise _NotPlain
+    return numbers
+
+
+def _by_pattern(shape: Shape, text: bytes, lines: int) -> bytes | None:
+    """The numbers as a JSON array, if the lines' letters are just those that `shape` had before.
+
+    Without digits, signs and points, a line of fields is its names, commas and equals signs, and an `i` for each
+    integer. When that is as expected, no name has a digit (all before an equals sign is gone with the letters),
+    every `i` stands before a comma and none after a point, the rest is numbers.
+    """
+    letters = text.translate(None, DIGITS_AND_SIGNS)
+    if not shape.pattern or letters.translate(None, b".") != shape.pattern * lines or b".i" in letters:
+        return None
+    values = text.translate(None, NOT_OF_NUMBERS)
+    if values.count(b",=") != len(shape.words) * lines - 1 or not values.startswith(b"="):
+        return None
+    if text.count(b"i,") != shape.pattern.count(b"i,") * lines:
+        return None
+    return b"[%b]" % values.translate(None, b"=")[:-1]
+
+
+def _by_words(shape: Shape, text: bytes, lines: int) -> bytes:
+    """The numbers as a JSON array, each name compared; learns the pattern of the first line."""
+    words = text.replace(b"=", b"=,").split(b",")
+    words.pop()
+    if words[0::2] != list(shape.words) * lines:
         raise _NotPlain
     joined = b",".join(words[1::2])
-    kinds = joined.translate(None, b"0123456789-+")
+    kinds = joined.translate(None, DIGITS_AND_SIGNS)
     if kinds.translate(None, b",.eEi"):
         raise _NotPlain  # a boolean, an unsigned integer, or no number
     integers = kinds.count(b"i")
-    if integers:
-        _check_integers(joined, kinds, integers)
-        joined = joined.translate(None, b"i")
-    numbers = _json_array(joined, len(names) * len(fields))
-    if integers and not -(2**63) < min(numbers) <= max(numbers) < 2**63:
-        raise _NotPlain
-    if (b"e" in kinds or b"E" in kinds) and any(map(math.isinf, numbers)):
-        raise _NotPlain
-    return numbers
+    if joined.count(b"i,") + joined.endswith(b"i") != integers or b".i" in kinds or b"ei" in kinds or b"Ei" in kinds:
+        raise _NotPlain  # an i that does not end an integer
+    _learn_pattern(shape, words)
+    return b"[%b]" % joined.translate(None, b"i")
 
 
-def _check_integers(joined: bytes, kinds: bytes, count: int) -> None:
-    """Every `i` must end a word that has neither point nor exponent."""
-    if joined.count(b"i,") + joined.endswith(b"i") != count or any(mix in kinds for mix in (b".i", b"ei", b"Ei")):
-        raise _NotPlain
-
-
-def _json_array(joined: bytes, count: int) -> list[float]:
-    """So many numbers in JSON's syntax, which is part of line protocol's."""
-    try:
-        numbers: list[float] = orjson.loads(b"[%b]" % joined)
-    except orjson.JSONDecodeError:
-        raise _NotPlain from None
-    if len(numbers) != count:  # an empty word is no number
-        raise _NotPlain
-    return numbers
+def _learn_pattern(shape: Shape, words: list[bytes]) -> None:
+    """Remember what a line of this shape looks like, if its names can be told from its numbers."""
+    line = words[: 2 * len(shape.words)]
+    exponents = any(b"e" in value or b"E" in value for value in line[1::2])
+    if not exponents and not any(set(OF_NUMBERS) & set(name) for name in shape.words):
+        pairs = zip(line[0::2], line[1::2], strict=True)
+        shape.pattern = b"".join(name + value + b"," for name, value in pairs).translate(None, OF_NUMBERS)
