@@ -1,0 +1,59 @@
+"""The composition root: settings in, an application out. Production and tests use the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from prometheus_client import CollectorRegistry
+
+from query.database import Database
+from query.instruments import Instruments
+from query.limits import Limited
+from query.routes import Routes
+from query.settings import QuerySettings
+from query.store import Store
+from service import VERSION
+from service import web as shell
+
+
+def create_app(settings: QuerySettings) -> web.Application:
+    """An application that answers from the database at `settings.database_url`, whenever that is there."""
+    registry = CollectorRegistry()
+    instruments = Instruments(registry)
+    database = Database(settings, instruments)
+
+    async def status() -> Mapping[str, Any]:
+        return {"version": VERSION, "edition": database.edition, "migration": database.migration}
+
+    app = shell.create_app(
+        shell.Shell("query", not_ready=lambda: database.not_ready, status=status, registry=registry),
+        max_body_bytes=settings.max_body_bytes,
+    )
+    app.middlewares.append(_count_limited(instruments))
+    app.cleanup_ctx.append(database.opened)
+    app.add_routes(Routes(Store(database, settings)).table())
+    return app
+
+
+def server_options(settings: QuerySettings) -> dict[str, Any]:
+    """How the application must be served: a statement must not run on after its client has left."""
+    return {
+        "handler_cancellation": True,
+        "shutdown_timeout": settings.shutdown_seconds,
+        "max_line_size": settings.max_url_bytes,
+    }
+
+
+def _count_limited(instruments: Instruments) -> Middleware:
+    @web.middleware
+    async def count_limited(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Limited as error:
+            instruments.limited.labels(error.setting).inc()
+            raise
+
+    return count_limited

@@ -1,0 +1,46 @@
+"""Every instrument of query, in one list."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+SERVER_FACTS = ("edition", "timescaledb", "postgresql")
+"""Members of what `catalog.edition()` tells."""
+
+
+class Instruments:
+    """What query counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.statement_seconds = Histogram(
+            "query_statement_seconds",
+            "Time of a statement that succeeded, the wait for a connection included, by statement.",
+            ["statement"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.database_errors = Counter(
+            "query_database_errors", "Errors of the database, by SQLSTATE.", ["sqlstate"], registry=registry
+        )
+        self.abandoned = Counter(
+            "query_statements_abandoned",
+            "Statements cancelled because their client went away.",
+            registry=registry,
+        )
+        self.rows = Counter(
+            "query_rows", "Rows that statements returned, by statement.", ["statement"], registry=registry
+        )
+        self.limited = Counter("query_limited", "Requests past a bound, by setting.", ["setting"], registry=registry)
+        self.connections = Gauge("query_connections", "Database connections, idle ones included.", registry=registry)
+        self.waiting = Gauge("query_waiting", "Requests waiting for a connection.", registry=registry)
+        self.database_up = Gauge(
+            "query_database_up", "1 while the database answers and is migrated, else 0.", registry=registry
+        )
+        self.database_info = Gauge(
+            "query_database_info",
+            "Always 1; the labels say what the server is.",
+            SERVER_FACTS,
+            registry=registry,
+        )

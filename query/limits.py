@@ -1,0 +1,86 @@
+"""The bounds of a request that its form does not tell, and the refusal that names the setting and the remedy."""
+
+from __future__ import annotations
+
+from query.settings import QuerySettings
+from query.window import AggregateRequest, Matcher
+from service.errors import BadRequest
+
+
+class Limited(BadRequest):
+    """The request is understood, and asks for more than a setting allows: 400 with the code `limit`.
+
+    It is the client's to change: sending the same again will not help, so it is no 503.
+    """
+
+    code = "limit"
+
+    def __init__(self, setting: str, allowed: float, what: str, remedy: str) -> None:
+        variable = f"QUERY_{setting.upper()}"
+        super().__init__(f"{what}: {variable} allows {allowed}; {remedy}", limit=variable, allowed=allowed)
+        self.setting = setting
+
+
+def check_aggregate(request: AggregateRequest, settings: QuerySettings) -> None:
+    """Raise `Limited` for a request whose size alone is past a bound."""
+    columns = len(request.metric) * len(request.fn)
+    if columns > settings.max_columns:
+        raise Limited(
+            "max_columns",
+            settings.max_columns,
+            f"{columns} pairs of metric and fn",
+            "ask for fewer metrics or functions at a time",
+        )
+    _check_tags("by", request.by, settings)
+    check_matchers(request.match, settings)
+    if request.step is not None:
+        windows = -((request.start - request.end) // request.step.length)
+        if windows * columns > settings.max_values:
+            raise too_many_values(settings, f"{windows} windows of {columns} values")
+
+
+def check_matchers(matchers: tuple[Matcher, ...], settings: QuerySettings) -> None:
+    """Raise `Limited` for too many matchers, or one that is too long."""
+    _check_tags("match", tuple(f"{one.tag}{one.operator}{one.value}" for one in matchers), settings)
+
+
+def too_many_values(settings: QuerySettings, what: str) -> Limited:
+    """An answer with more numbers than it may have."""
+    return Limited(
+        "max_values", settings.max_values, what, "ask for a longer step, a shorter range, or fewer series by match"
+    )
+
+
+def too_many_series(settings: QuerySettings) -> Limited:
+    """An answer with more series than it may have."""
+    return Limited(
+        "max_series",
+        settings.max_series,
+        f"more than {settings.max_series} series",
+        "group by fewer tags, or choose fewer series by match",
+    )
+
+
+def too_many_names(settings: QuerySettings, what: str, remedy: str) -> Limited:
+    """A list with more entries than it may have."""
+    return Limited("max_names", settings.max_names, f"more than {settings.max_names} {what}", remedy)
+
+
+def too_slow(settings: QuerySettings) -> Limited:
+    """A statement that ran until its timeout."""
+    return Limited(
+        "statement_timeout_seconds",
+        settings.statement_timeout_seconds,
+        f"no answer after {settings.statement_timeout_seconds} seconds",
+        "ask for a shorter range, fewer metrics, or fewer series by match",
+    )
+
+
+def _check_tags(parameter: str, texts: tuple[str, ...], settings: QuerySettings) -> None:
+    if len(texts) > settings.max_tags:
+        raise Limited("max_tags", settings.max_tags, f"{parameter}: {len(texts)} given", "give fewer")
+    longest = max((len(text.encode()) for text in texts), default=0)
+    if longest > settings.max_tag_bytes:
+        raise Limited(
+            "max_tag_bytes", settings.max_tag_bytes, f"{parameter}: one of {longest} bytes", "make it shorter"
+        )

@@ -1,0 +1,64 @@
+"""The settings of query."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from service.logs import LogFormat
+from service.settings import KIBIBYTES, Settings
+
+
+class QuerySettings(Settings):
+    """Answer questions about metrics over HTTP, from TimescaleDB."""
+
+    model_config = SettingsConfigDict(env_prefix="QUERY_")
+
+    database_url: SecretStr = Field(
+        description="the database, as a postgresql:// URL",
+        validation_alias=AliasChoices("QUERY_DATABASE_URL", "DATABASE_URL", "database_url"),
+    )
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+    log_format: LogFormat = Field("text", description="form of the log's lines")
+
+    connections: int = Field(8, ge=1, le=1000, description="database connections: statements that run at the same time")
+    max_waiting: int = Field(
+        100, ge=1, description="requests that may wait for a connection; one more gets 503 at once"
+    )
+    wait_seconds: float = Field(5.0, gt=0, description="longest wait of a request for a connection; then it gets 503")
+    statement_timeout_seconds: float = Field(
+        30.0, ge=0.01, le=86_400, description="longest statement; a request that needs longer is refused"
+    )
+    connect_timeout_seconds: int = Field(
+        5, ge=2, description="longest wait for a connection to be made, in whole seconds"
+    )
+    shutdown_seconds: float = Field(
+        4.0, gt=0, description="time for requests under way to be answered after SIGTERM; then they are cancelled"
+    )
+
+    max_body_bytes: int = Field(256 * KIBIBYTES, gt=0, description="largest body of a request; a larger one gets 413")
+    max_url_bytes: int = Field(
+        32 * KIBIBYTES, ge=1024, description="longest URL; a longer one gets 400, and fits into the body of a POST"
+    )
+    max_values: int = Field(250_000, ge=1, description="numbers in an answer: points times pairs of metric and fn")
+    max_series: int = Field(10_000, ge=1, description="series in an answer")
+    max_names: int = Field(10_000, ge=1, description="entries in a list of hosts, measurements or fields")
+    max_columns: int = Field(100, ge=1, le=200, description="pairs of metric and fn in a request")
+    max_tags: int = Field(20, ge=1, description="tags in by, and matchers in match, each")
+    max_tag_bytes: int = Field(4096, ge=1, description="length of one tag in by, or one matcher, in UTF-8")
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_an_address(cls, value: SecretStr) -> SecretStr:
+        try:
+            conninfo_to_dict(value.get_secret_value())
+        except ProgrammingError:
+            # The driver's own message may repeat a part of the address, and so of its password.
+            raise ValueError("not a postgresql:// URL or connection string") from None
+        return value

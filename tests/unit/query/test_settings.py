@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import SecretStr
+
+from query.database import conninfo
+from query.settings import QuerySettings
+from service.settings import read
+
+PROG = "python -m query"
+
+
+@pytest.fixture(autouse=True)
+def no_database(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    """An environment that names no database."""
+    for name in ("QUERY_DATABASE_URL", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TIDEMARK_HOME", str(tmp_path))
+
+
+def test_the_own_variable_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """QUERY_DATABASE_URL is meant for this process alone, and wins over DATABASE_URL."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql:///both")
+    assert read(QuerySettings, PROG, []).database_url.get_secret_value() == "postgresql:///both"
+    monkeypatch.setenv("QUERY_DATABASE_URL", "postgresql:///query")
+    assert read(QuerySettings, PROG, []).database_url.get_secret_value() == "postgresql:///query"
+
+
+def test_no_database_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a database the process ends with status 2 and one line that says what to set."""
+    with pytest.raises(SystemExit) as stop:
+        read(QuerySettings, PROG, [])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{PROG}: ")
+    assert "DATABASE_URL" in line
+
+
+def test_a_bad_address_is_refused_without_being_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An address that cannot be read ends the process, and its password is not in the message."""
+    monkeypatch.setenv("DATABASE_URL", "host=x password hunter2")
+    with pytest.raises(SystemExit):
+        read(QuerySettings, PROG, [])
+    error = capsys.readouterr().err
+    assert "not a postgresql:// URL" in error
+    assert "hunter2" not in error
+
+
+def test_every_setting_is_documented() -> None:
+    """Each setting has a line that says what it bounds or names."""
+    assert [name for name, field in QuerySettings.model_fields.items() if not field.description] == []
+
+
+def test_a_connection_starts_with_the_role_and_the_bounds() -> None:
+    """The address is kept, its own options too, and what query needs is added."""
+    settings = QuerySettings(
+        database_url=SecretStr("postgresql://me:secret@db:5433/metrics?options=-c%20work_mem%3D64MB&connect_timeout=9"),
+        statement_timeout_seconds=1.5,
+    )
+    made = conninfo_to_dict(conninfo(settings))
+    assert (made["user"], made["password"], made["host"], made["dbname"]) == ("me", "secret", "db", "metrics")
+    assert made["connect_timeout"] == "9"
+    options = str(made["options"])
+    assert options.startswith("-c work_mem=64MB -c role=tidemark_query ")
+    for option in ("search_path=metrics,public", "statement_timeout=1500", "default_transaction_read_only=on"):
+        assert f"-c {option}" in options
