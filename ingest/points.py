@@ -18,9 +18,10 @@ LISTED_REJECTIONS = 100
 LISTED_NAMES = 10
 """How many names of skipped fields an answer lists; all are counted."""
 
-POINT_BYTES = 200
-VALUE_BYTES = 32
-"""What a point and each of its values hold in memory, near enough: in these lists, then in arrays for COPY."""
+SHAPE_BYTES = 1000
+POINT_BYTES = 64
+VALUE_BYTES = 16
+"""What a shape, a point and a value hold in memory, near enough: here, and once more in the copy for COPY."""
 
 
 @dataclass(slots=True, eq=False)
@@ -96,7 +97,7 @@ class Batch:
         """Names of fields that were skipped, the first of them, as they may be shown."""
         self.skipped_count = 0
         self.size_bytes = 0
-        """What the rows hold in memory, near enough."""
+        """What the accepted points hold in memory, near enough."""
         self.place_name = "line"
         """What a place is: a `line` of the body, from 1, or the `index` of an array's element, from 0."""
 
@@ -122,6 +123,17 @@ class Batch:
         rows.times.append(time)
         rows.values.extend(fields.values())
         rows.places.append(place)
+        self.size_bytes += POINT_BYTES + VALUE_BYTES * len(fields)
+
+    def add_column(
+        self, rows: Rows, series: list[Series], times: array[int], values: array[float], places: array[int]
+    ) -> None:
+        """Add points to `rows`, which `shape` has found: a series, a time and a place for each, and its values."""
+        rows.series += series
+        rows.times += times
+        rows.values += values
+        rows.places += places
+        self.size_bytes += POINT_BYTES * len(series) + VALUE_BYTES * len(values)
 
     def shape(self, measurement: str, fields: tuple[str, ...]) -> Rows:
         """The rows of these fields, in this order. Raises `Rejected` when they break a limit."""
@@ -129,6 +141,7 @@ class Batch:
         if rows is None:
             names.check_fields(fields, self._limits)
             rows = self._shapes[measurement, fields] = Rows(measurement, fields)
+            self.size_bytes += SHAPE_BYTES
         return rows
 
     def reject(self, place: int, reason: str, text: str) -> None:

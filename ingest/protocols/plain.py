@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from itertools import repeat
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from ingest.names import Rejected
 from ingest.points import Batch, Series, Shape
@@ -27,50 +27,63 @@ from ingest.timestamps import Window
 UNUSUAL = (b"\\", b'"', b"\r", b"\t", b"\v", b"\f")
 """Where one of these is, a line need not end at a line end, nor a word at a space."""
 
+TIMED, UNTIMED = 3, 2
+"""Words of a line with a time, and of one without."""
 INT64_US = 2**63 // 1000
 """The last time that InfluxDB knows, in microseconds: nanoseconds in 64 bits."""
 INT64 = 2.0**63
 """Integers of 64 bits are smaller than this; whoever is not is looked at by `line`."""
 
+NOT_SEPARATORS = bytes(set(range(256)) - set(b" \n"))
 DIGITS_AND_SIGNS = b"0123456789-+"
 OF_NUMBERS = b"0123456789-+."
 NOT_OF_NUMBERS = bytes(set(range(256)) - set(OF_NUMBERS + b"=,"))
 
-Parsed = tuple[Shape, Sequence[int], "array[float]"]
+Places = NDArray[np.intp]
+Parsed = tuple[Shape, Places, "array[float]"]
 """Lines of one shape: which they are, counted from 0, and their numbers, a line's after another's."""
 
 
 def decode(piece: bytes, first_line: int, batch: Batch, cache: SeriesCache, precision_ns: int, window: Window) -> int:
     """Add the points of `piece`, whole lines, to `batch`: how many there were, or 0 if it is not for this decoder."""
-    if any(byte in piece for byte in UNUSUAL):
-        return 0
-    lines = piece.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    widths = set(map(bytes.count, lines, repeat(b" ")))
-    if widths not in ({1}, {2}):
-        return 0
-    width = widths.pop() + 1
-    words = b" ".join(lines).split(b" ")
     try:
+        width, words = _words(piece)
         series = _series(words[0::width], cache)
-        times = _times(words[2::3], precision_ns, window) if width == 3 else None
+        if width == TIMED:
+            times = _times(words[2::TIMED], precision_ns, window)
+        else:
+            times = np.full(len(series), window.default(precision_ns), np.int64)
         groups = _groups(series, words[1::width], cache)
         rows = [batch.shape(shape.measurement, shape.fields) for shape, _, _ in groups]
     except (Rejected, _NotPlain):
         return 0
-    if times is None:
-        times = [window.default(precision_ns)] * len(lines)
     for one, (_, places, values) in zip(rows, groups, strict=True):
-        one.series += [series[n] for n in places]
-        one.times.fromlist([times[n] for n in places])
-        one.values += values
-        one.places.fromlist([first_line + n for n in places])
-    return len(lines)
+        batch.add_column(
+            one,
+            series if len(groups) == 1 else [series[n] for n in places],
+            array("q", times[places].tobytes()),
+            values,
+            array("q", (places + first_line).tobytes()),
+        )
+    return len(series)
 
 
 class _NotPlain(Exception):
     """These lines need a closer look."""
+
+
+def _words(piece: bytes) -> tuple[int, list[bytes]]:
+    """How many words every line has, and the words of all lines: head, fields and maybe time."""
+    if any(byte in piece for byte in UNUSUAL):
+        raise _NotPlain
+    separators = piece.translate(None, NOT_SEPARATORS) + (b"" if piece.endswith(b"\n") else b"\n")
+    for width, pattern in ((TIMED, b"  \n"), (UNTIMED, b" \n")):
+        lines = len(separators) // width
+        if separators == pattern * lines:
+            words = piece.split()
+            if len(words) == width * lines:  # else some word is empty
+                return width, words
+    raise _NotPlain
 
 
 def _series(heads: list[bytes], cache: SeriesCache) -> list[Series]:
@@ -86,7 +99,7 @@ def _new_series(head: bytes, cache: SeriesCache) -> Series:
     return series_of(head, cache)
 
 
-def _times(words: list[bytes], precision_ns: int, window: Window) -> list[int]:
+def _times(words: list[bytes], precision_ns: int, window: Window) -> NDArray[np.int64]:
     """The lines' times in microseconds, all of them inside the window."""
     joined = b",".join(words)
     if joined.translate(None, b"0123456789,") or max(map(len, words)) > 19:
@@ -101,10 +114,9 @@ def _times(words: list[bytes], precision_ns: int, window: Window) -> list[int]:
     microseconds = stamps * (precision_ns / 1000)
     if microseconds.min() < window.earliest + 1 or microseconds.max() > min(window.latest, INT64_US) - 1:
         raise _NotPlain
-    exact = (
-        stamps * np.uint64(precision_ns // 1000) if precision_ns >= 1000 else stamps // np.uint64(1000 // precision_ns)
-    )
-    return exact.tolist()  # type: ignore[no-any-return]
+    if precision_ns < 1000:
+        return (stamps // np.uint64(1000 // precision_ns)).astype(np.int64)
+    return (stamps * np.uint64(precision_ns // 1000)).astype(np.int64)
 
 
 def _groups(series: list[Series], fields: list[bytes], cache: SeriesCache) -> list[Parsed]:
@@ -112,7 +124,7 @@ def _groups(series: list[Series], fields: list[bytes], cache: SeriesCache) -> li
     shapes = [one.shape for one in series]
     try:
         if len(set(shapes)) == 1 and shapes[0] is not None:
-            return [(shapes[0], range(len(fields)), _numbers(shapes[0], fields))]
+            return [(shapes[0], np.arange(len(fields)), _numbers(shapes[0], fields))]
         return _by_shape(shapes, fields)
     except _NotPlain:
         for n, one in enumerate(series):
@@ -126,7 +138,7 @@ def _by_shape(shapes: Sequence[Shape | None], fields: list[bytes]) -> list[Parse
         if shape is None:
             raise _NotPlain
         places.setdefault(shape, []).append(n)
-    return [(shape, which, _numbers(shape, [fields[n] for n in which])) for shape, which in places.items()]
+    return [(shape, np.array(which), _numbers(shape, [fields[n] for n in which])) for shape, which in places.items()]
 
 
 def _shape(measurement: str, fields: bytes, cache: SeriesCache) -> Shape:
@@ -134,7 +146,8 @@ def _shape(measurement: str, fields: bytes, cache: SeriesCache) -> Shape:
     shape = cache.shapes.get((measurement, words))
     if shape is None:
         names = [word[:-1] for word in words]
-        if len(set(names)) < len(names) or not all(map(KEY.fullmatch, names)):
+        is_field = all(word.endswith(b"=") for word in words)
+        if not is_field or len(set(names)) < len(names) or not all(map(KEY.fullmatch, names)):
             raise _NotPlain
         shape = cache.add_shape(Shape(measurement, words, tuple(map(text, names))))
     return shape
@@ -163,7 +176,11 @@ def _by_pattern(shape: Shape, text: bytes, lines: int) -> bytes | None:
     every `i` stands before a comma and none after a point, the rest is numbers.
     """
     letters = text.translate(None, DIGITS_AND_SIGNS)
-    if not shape.pattern or letters.translate(None, b".") != shape.pattern * lines or b".i" in letters:
+    if b"." in letters:
+        if b".i" in letters:
+            return None
+        letters = letters.translate(None, b".")
+    if not shape.pattern or letters != shape.pattern * lines:
         return None
     values = text.translate(None, NOT_OF_NUMBERS)
     if values.count(b",=") != len(shape.words) * lines - 1 or not values.startswith(b"="):
