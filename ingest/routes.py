@@ -14,9 +14,10 @@ from functools import partial
 
 from aiohttp import web
 
+from ingest import influx
 from ingest.answers import answer
 from ingest.body import BodyLimits, read_body
-from ingest.budget import Budget
+from ingest.budget import Budget, Hold
 from ingest.catalog import Catalog
 from ingest.instruments import Instruments
 from ingest.points import Batch
@@ -26,10 +27,6 @@ from ingest.settings import IngestSettings
 from ingest.timestamps import Window, precision_ns
 from ingest.writer import Writer
 from service.errors import BadRequest, HttpError, Unsupported
-from service.web import json_response
-
-INFLUX_VERSION = "1.8.10"
-"""What InfluxDB's clients are told: of version 1 the last, which has the endpoints of version 2 as well."""
 
 JSON_TYPES = ("application/json", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream")
 """What is read as JSON; the last but one is what curl -d says when told nothing else."""
@@ -72,26 +69,7 @@ def add_routes(app: web.Application, intake: Intake) -> None:
     app.router.add_post("/api/v1/points", points)
     app.router.add_post("/write", lines)
     app.router.add_post("/api/v2/write", lines)
-    app.router.add_get("/ping", _ping)
-    app.router.add_get("/health", _health)
-
-
-async def _ping(_: web.Request) -> web.Response:
-    """What InfluxDB's clients ask to learn whether a server is there."""
-    return web.Response(status=204, headers={"X-Influxdb-Version": INFLUX_VERSION, "X-Influxdb-Build": "OSS"})
-
-
-async def _health(_: web.Request) -> web.Response:
-    """InfluxDB's health check: the process answers, whatever the database does."""
-    return json_response(
-        {
-            "name": "influxdb",
-            "message": "ready for queries and writes",
-            "status": "pass",
-            "checks": [],
-            "version": INFLUX_VERSION,
-        }
-    )
+    influx.add_routes(app)
 
 
 def _json_decoder(request: web.Request, intake: Intake) -> Decode:
@@ -121,7 +99,8 @@ def _line_decoder(request: web.Request, intake: Intake) -> Decode:
 async def _take(request: web.Request, intake: Intake, protocol: str, decode: Decode) -> web.Response:
     """One request's way from its body to its answer. It holds its share of the budget until the end."""
     with intake.budget.hold() as hold:
-        batch = await _decoded(await read_body(request, intake.body_limits, hold), intake, protocol, decode)
+        body = await read_body(request, intake.body_limits, hold)
+        batch = await _decoded(body, intake, protocol, decode, hold)
         try:
             await intake.writer.write(batch)
         except HttpError as error:
@@ -131,12 +110,15 @@ async def _take(request: web.Request, intake: Intake, protocol: str, decode: Dec
     return answer(batch)
 
 
-async def _decoded(body: bytes, intake: Intake, protocol: str, decode: Decode) -> Batch:
+async def _decoded(body: bytes, intake: Intake, protocol: str, decode: Decode, hold: Hold) -> Batch:
     if not body or body.isspace():
         raise BadRequest("the body is empty")
     intake.instruments.body_bytes.labels(protocol).inc(len(body))
     batch = Batch(intake.cache.limits, intake.catalog.generation)
+    held = 0
     for _ in decode(body, batch):
+        hold.add(batch.size_bytes - held)
+        held = batch.size_bytes
         await asyncio.sleep(0)  # a long body lets others have their turn
     return batch
 

@@ -1,0 +1,89 @@
+"""What InfluxDB's clients and Telegraf ask before they write: is a server there, which version, is my database there.
+
+Their databases, retention policies, organisations and buckets mean nothing here: every point goes into the one
+database that ingest has. So any database can be made, and the names that were made since the start are listed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from aiohttp import web
+
+from service.errors import BadRequest
+from service.web import json_response
+
+INFLUX_VERSION = "1.8.10"
+"""What clients are told: of version 1 the last, which has the endpoints of version 2 as well."""
+
+MAX_DATABASES = 1000
+"""Names remembered; the oldest is forgotten first."""
+
+CREATE = re.compile(r'CREATE\s+DATABASE\s+("(?:[^"\\]|\\.)+"|\w+)(?:\s+WITH\s+.*)?', re.IGNORECASE | re.DOTALL)
+SHOW = re.compile(r"SHOW\s+DATABASES", re.IGNORECASE)
+
+Result = dict[str, Any]
+
+
+def add_routes(app: web.Application) -> None:
+    """Give `app` the endpoints."""
+    databases = Databases()
+
+    async def query(request: web.Request) -> web.Response:
+        text = request.query.get("q")
+        if text is None and request.method == "POST":
+            field = (await request.post()).get("q")
+            text = field if isinstance(field, str) else None
+        if not text:
+            raise BadRequest('missing required parameter "q"', parameter="q")
+        return json_response({"results": databases.answer(text)})
+
+    app.router.add_get("/ping", _ping)
+    app.router.add_get("/health", _health)
+    app.router.add_get("/query", query)
+    app.router.add_post("/query", query)
+
+
+class Databases:
+    """The names of databases that clients have made."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, None] = {"tidemark": None}
+
+    def answer(self, text: str) -> list[Result]:
+        """The results of InfluxQL statements. Raises `BadRequest` for any but the two that are known."""
+        statements = [one for part in text.split(";") if (one := part.strip())]
+        return [{"statement_id": number, **self._run(one)} for number, one in enumerate(statements)]
+
+    def _run(self, statement: str) -> Result:
+        if SHOW.fullmatch(statement):
+            names = [[name] for name in self._names]
+            return {"series": [{"name": "databases", "columns": ["name"], "values": names}]}
+        if created := CREATE.fullmatch(statement):
+            while len(self._names) >= MAX_DATABASES:
+                del self._names[next(iter(self._names))]
+            self._names[re.sub(r"\\(.)", r"\1", created[1].strip('"'))] = None
+            return {}
+        raise BadRequest(
+            f"error parsing query: {statement[:80]!r} is not known here, only CREATE DATABASE and SHOW DATABASES are; "
+            "ask the query service (/api/v1/aggregate), or in SQL",
+            parameter="q",
+        )
+
+
+async def _ping(_: web.Request) -> web.Response:
+    return web.Response(status=204, headers={"X-Influxdb-Version": INFLUX_VERSION, "X-Influxdb-Build": "OSS"})
+
+
+async def _health(_: web.Request) -> web.Response:
+    """The process answers, whatever the database does."""
+    return json_response(
+        {
+            "name": "influxdb",
+            "message": "ready for queries and writes",
+            "status": "pass",
+            "checks": [],
+            "version": INFLUX_VERSION,
+        }
+    )
