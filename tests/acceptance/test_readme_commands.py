@@ -1,0 +1,101 @@
+"""The commands that the README shows run, and answer as it shows."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import psycopg
+import pytest
+
+from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, ROOT, Commands, port_nobody_has
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONSOLE = re.findall(r"```console\n\$ (.*?)\n(.*?)```", README, re.DOTALL)
+STATEMENTS = [
+    statement.strip()
+    for block in re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+    for statement in block.split(";")
+    if statement.strip()
+]
+AGENTS_POINTS = b"cpu,host=vm,cpu=cpu-total usage_user=50.5\nmem,host=vm used_percent=5.6\n"
+
+
+@pytest.fixture
+def services(commands: Commands, database: str) -> Iterator[dict[str, str]]:
+    """Ingest and query on ports of their own, and what an agent would have pushed: the addresses by those shown."""
+    ports = {"8086": port_nobody_has(), "8080": port_nobody_has()}
+    commands.environment |= {
+        "DATABASE_URL": database,
+        "INGEST_PORT": str(ports["8086"]),
+        "QUERY_PORT": str(ports["8080"]),
+    }
+    started = [commands.start("ingest"), commands.start("query")]
+    try:
+        for port in ports.values():
+            until_ready(port)
+        with urlopen(Request(f"http://127.0.0.1:{ports['8086']}/write", AGENTS_POINTS)) as answer:
+            assert answer.status == 204
+        yield {f"127.0.0.1:{shown}": f"127.0.0.1:{port}" for shown, port in ports.items()}
+    finally:
+        for one in started:
+            one.stop()
+
+
+def until_ready(port: int) -> None:
+    """Wait until a service is ready."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            urlopen(f"http://127.0.0.1:{port}/readyz").close()
+        except (URLError, ConnectionError):
+            time.sleep(POLL_SECONDS)
+        else:
+            return
+    pytest.fail("a service did not become ready")
+
+
+def shape(value: Any) -> Any:
+    """A JSON value without what differs from run to run: members and kinds are left; of an array, its first."""
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shape(item) for item in value[:1]]
+    return "number" if isinstance(value, (int, float)) else type(value).__name__
+
+
+def require_like(shown: str, found: str) -> None:
+    """Fail unless an answer is like the one shown: its status and headers, or its JSON."""
+    if shown.startswith("HTTP/"):
+        lines = found.splitlines()
+        assert all(line in lines for line in shown.splitlines())
+    elif shown:
+        abridged = shown.endswith(", ...}\n")
+        expected, answer = json.loads(shown.replace(", ...}", "}")), json.loads(found)
+        assert shape({key: answer[key] for key in expected} if abridged else answer) == shape(expected)
+    else:
+        assert found == ""
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the README's commands use curl, which is not installed")
+def test_the_readmes_commands_run(services: dict[str, str], database: str) -> None:
+    """In order, on fresh services: each curl answers as shown, each statement gives rows to the query role."""
+    assert len(CONSOLE) >= 6
+    for command, shown in CONSOLE:
+        for address, own in services.items():
+            command = command.replace(address, own)
+        # The progress of a transfer is not of interest, and a failure to connect must fail the test.
+        done = subprocess.run(
+            ["bash", "-c", command.replace("curl ", "curl -sS ", 1)], capture_output=True, text=True, check=True
+        )
+        require_like(shown, done.stdout)
+    with psycopg.connect(database, options="-c role=tidemark_query -c search_path=metrics,public") as connection:
+        for statement in STATEMENTS:
+            assert connection.execute(statement).fetchall(), statement
