@@ -10,15 +10,23 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar, get_args
 
-from pydantic import SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import BeforeValidator, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
 
 KIBIBYTES = 1024
 MEBIBYTES = 1024 * KIBIBYTES
+
+
+def _split(value: Any) -> Any:
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+"""A setting that is a list, written `one,two,three`."""
 
 
 class Settings(BaseSettings):
@@ -29,6 +37,7 @@ class Settings(BaseSettings):
         cli_hide_none_type=True,
         cli_implicit_flags=True,
         cli_ignore_unknown_args=False,
+        env_ignore_empty=True,
         extra="ignore",
         frozen=True,
     )
@@ -44,8 +53,12 @@ def home() -> Path:
         return Path(named).expanduser().resolve()
     if os.geteuid() == 0:
         return Path("/var/lib/tidemark")
-    base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "tidemark"
+    if base := os.environ.get("XDG_DATA_HOME"):
+        return Path(base) / "tidemark"
+    try:
+        return Path.home() / ".local" / "share" / "tidemark"
+    except RuntimeError:
+        raise SystemExit("this account has no home folder: set TIDEMARK_HOME") from None
 
 
 def addresses_file() -> Path:
@@ -85,31 +98,41 @@ def faults(cls: type[Settings], error: ValidationError | SettingsError) -> list[
         return [str(error)]
     lines = []
     for fault in error.errors():
-        name = str(fault["loc"][0]) if fault["loc"] else "settings"
-        variable = variable_of(cls, name)
+        place = [str(part) for part in fault["loc"]]
+        owner = cls
+        while len(place) > 1 and (inner := _settings_within(owner, place[0])):
+            owner, place = inner, place[1:]
+        name = place[0] if place else "settings"
+        variable = variable_of(owner, name)
         if fault["type"] == "missing":
             lines.append(f"{variable} is not set")
-        elif is_secret(cls, name):
+        elif is_secret(owner, name):
             lines.append(f"{variable}: {fault['msg']}")
         else:
-            lines.append(f"{variable}={fault['input']}: {fault['msg']}")
+            value = " ".join(str(fault["input"]).split())
+            lines.append(f"{variable}={value[:100]}: {fault['msg']}")
     return lines
 
 
-def variable_of(cls: type[Settings], name: str) -> str:
-    """The environment variable of the field `name`; of several, the first."""
-    prefix = cls.model_config.get("env_prefix", "")
+def _settings_within(cls: type[Settings], name: str) -> type[Settings] | None:
+    """The settings that the subcommand `name` of `cls` has; None when it is no subcommand."""
     field = cls.model_fields.get(name)
-    if field is None:
-        return name if name.isupper() else f"{prefix}{name}".upper()
-    alias = field.validation_alias
-    if alias is None:
-        return f"{prefix}{name}".upper()
-    choices = getattr(alias, "choices", [alias])
-    return " or ".join(str(choice) for choice in choices if str(choice).isupper())
+    choices = (field.annotation, *get_args(field.annotation)) if field else ()
+    return next((choice for choice in choices if isinstance(choice, type) and issubclass(choice, Settings)), None)
+
+
+def variable_of(cls: type[Settings], name: str) -> str:
+    """The environment variable of the field `name` (or of the field that has that alias), or several."""
+    prefix = cls.model_config.get("env_prefix", "")
+    for field_name, field in cls.model_fields.items():
+        alias = field.validation_alias
+        aliases = [str(choice) for choice in getattr(alias, "choices", [alias])] if alias else []
+        if aliases and name in (field_name, *aliases):
+            return " or ".join(alias for alias in aliases if alias.isupper())
+    return name if name.isupper() else f"{prefix}{name}".upper()
 
 
 def is_secret(cls: type[Settings], name: str) -> bool:
     """Whether the field's value must not be printed."""
     field = cls.model_fields.get(name)
-    return field is None or "SecretStr" in str(field.annotation) or field.annotation is SecretStr
+    return field is None or "SecretStr" in str(field.annotation)

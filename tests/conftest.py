@@ -7,16 +7,39 @@ database is migrated once and copied for each test, which takes a fifth of a sec
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import socket
+import subprocess
+import sys
+import tempfile
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
 
+from service.settings import home
+from sql.embedded import prepare, sole_use
+from sql.leftovers import processes
 from sql.migrate import migrate
+from sql.postmaster import running
+from sql.settings import Embedded
+
+ROOT = Path(__file__).parents[1]
+
+DEADLINE_SECONDS = 120.0
+"""For conditions that come about in moments; only a fault takes this long."""
+
+POLL_SECONDS = 0.05
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +48,17 @@ def server_url() -> Iterator[str]:
     if url := os.environ.get("DATABASE_URL"):
         yield url
         return
-    pytest.fail("set DATABASE_URL")
+    with open_folder() as path:
+        settings = Embedded(home=path, engine=engine_folder(), database_port=port_nobody_has())
+        with sole_use(settings.home, print):
+            cluster = prepare(settings, print)
+            with running(cluster, print):
+                url = cluster.addresses.url("owner")
+                with psycopg.connect(url, autocommit=True) as server:
+                    # Databases are copied faster; the tests of crashes run servers of their own.
+                    server.execute("ALTER SYSTEM SET fsync = off")
+                    server.execute("SELECT pg_reload_conf()")
+                yield url
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +94,13 @@ def empty_database(server_url: str) -> Iterator[str]:
 @pytest.fixture
 def database(server_url: str, template: str) -> Iterator[str]:
     """The URL of a migrated database of the test's own, with its owner's rights, dropped after the test."""
+    with copied(server_url, template) as url:
+        yield url
+
+
+@contextmanager
+def copied(server_url: str, template: str) -> Iterator[str]:
+    """The URL of a copy of `template`, dropped in the end."""
     name = f"tidemark_test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server_url, autocommit=True) as server:
         server.execute(
@@ -77,9 +117,130 @@ def database(server_url: str, template: str) -> Iterator[str]:
 @pytest.fixture
 def free_port() -> int:
     """A port of the loopback interface that nobody listens on now."""
+    return port_nobody_has()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """An empty folder that every account of this machine can reach, which `tmp_path` is not under root."""
+    with open_folder() as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def shared_engine() -> Path:
+    """The folder of the engine that all embedded databases of the tests share: it is fetched once a machine."""
+    return engine_folder()
+
+
+def engine_folder() -> Path:
+    """`TIDEMARK_ENGINE`, else where an embedded database that is not a test's has it."""
+    named = os.environ.get("TIDEMARK_ENGINE")
+    return Path(named) if named else home() / "engine"
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that every account can reach."""
+    path = Path(tempfile.mkdtemp(prefix="tidemark-test-")).resolve()
+    try:
+        path.chmod(0o755)
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def port_nobody_has() -> int:
+    """A port of the loopback interface that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@dataclass
+class Running:
+    """A command under way, whose lines are kept."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    def text(self) -> str:
+        """All that it has printed."""
+        return self.output.read_text(encoding="utf-8", errors="replace")
+
+    def until(self, wanted: str) -> str:
+        """Wait until it has printed `wanted`, and return all that it has printed; fail when it ends before."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while wanted not in self.text():
+            assert self.process.poll() is None, self.text()
+            assert time.monotonic() < deadline, self.text()
+            time.sleep(POLL_SECONDS)
+        return self.text()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal, wait for the end, and return the status."""
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE_SECONDS)
+
+
+@dataclass
+class Commands:
+    """Runs `python -m ...` as real processes that have a home folder and a database port of their own."""
+
+    home: Path
+    environment: dict[str, str]
+    started: list[Running] = field(default_factory=list)
+
+    def run(self, module: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run to the end; `options` are those of `subprocess.run`."""
+        command = [sys.executable, "-m", module, *arguments]
+        options = {"env": self.environment, "cwd": ROOT, "check": False, "timeout": DEADLINE_SECONDS, **options}
+        return subprocess.run(command, capture_output=True, text=True, **options)
+
+    def start(self, module: str, *arguments: str, **options: Any) -> Running:
+        """Start, and go on; it is stopped after the test."""
+        output = self.home.with_name(f"{self.home.name}.{len(self.started)}.log")
+        command = [sys.executable, "-m", module, *arguments]
+        with output.open("wb") as file:
+            options = {"env": self.environment, "cwd": ROOT, "stdin": subprocess.DEVNULL, **options}
+            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, **options)
+        self.started.append(Running(process, output))
+        return self.started[-1]
+
+    def postgres(self) -> list[psutil.Process]:
+        """PostgreSQL's processes that work in the home folder."""
+        return processes(self.home / "data")
+
+    def close(self) -> None:
+        """Stop what is left, and wait until nothing works in the home folder any more."""
+        for command in self.started:
+            if command.process.poll() is None:
+                command.stop()
+        psutil.wait_procs(self.postgres(), timeout=DEADLINE_SECONDS)
+
+
+@pytest.fixture
+def commands(folder: Path, shared_engine: Path, free_port: int) -> Iterator[Commands]:
+    """Tidemark's commands with an embedded database of their own that is not there yet."""
+    ours = ("TIDEMARK_", "DATABASE_URL", "INGEST_", "QUERY_", "AGENT_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    environment |= {
+        "TIDEMARK_HOME": str(folder / "home"),
+        "TIDEMARK_ENGINE": str(shared_engine),
+        "TIDEMARK_DATABASE_PORT": str(free_port),
+    }
+    commands = Commands(folder / "home", environment)
+    try:
+        yield commands
+    finally:
+        commands.close()
+
+
+def kill(processes: Iterable[psutil.Process]) -> None:
+    """Kill all of them; the end of one may be the end of another."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def with_database(url: str, name: str) -> str:

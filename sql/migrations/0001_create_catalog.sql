@@ -41,3 +41,27 @@ CREATE UNIQUE INDEX series_tags_key ON catalog.series (measurement_id, catalog.t
 CREATE INDEX series_host ON catalog.series (measurement_id, host);
 CREATE INDEX series_tags ON catalog.series USING gin (tags);
 COMMENT ON COLUMN catalog.series.host IS 'The first of the configured host tags that the series has.';
+
+-- The catalog only grows: its ids are given once, and every ingestor remembers them. Whoever takes something out
+-- of it or changes it begins another lineage, by which ingestors know that they must learn it anew.
+CREATE TABLE catalog.lineage (
+    id       uuid NOT NULL DEFAULT gen_random_uuid(),
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row)
+);
+INSERT INTO catalog.lineage DEFAULT VALUES;
+
+CREATE FUNCTION catalog.begin_lineage() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE catalog.lineage SET id = gen_random_uuid();
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER begin_lineage AFTER UPDATE OR DELETE OR TRUNCATE ON catalog.measurement
+    FOR EACH STATEMENT EXECUTE FUNCTION catalog.begin_lineage();
+CREATE TRIGGER begin_lineage AFTER UPDATE OR DELETE OR TRUNCATE ON catalog.field
+    FOR EACH STATEMENT EXECUTE FUNCTION catalog.begin_lineage();
+CREATE TRIGGER begin_lineage AFTER UPDATE OR DELETE OR TRUNCATE ON catalog.series
+    FOR EACH STATEMENT EXECUTE FUNCTION catalog.begin_lineage();

@@ -55,10 +55,77 @@ BEGIN
 END
 $$;
 
--- Make `measurement` and its `fields` exist, and return those of `fields` that do, with their columns.
--- A field past `max_fields`, and every field of a measurement past `max_measurements`, is left out of the
--- answer: the caller knows by that. Waits at most a second for readers and writers of the table to let go
--- of it (lock_not_available otherwise: try again), so that it never holds the queue behind it for longer.
+-- Take a measurement out of the catalog, with its series and its points.
+CREATE FUNCTION catalog.drop_measurement(measurement text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog
+AS $$
+DECLARE
+    gone int := (SELECT m.id FROM catalog.measurement m WHERE m.name = measurement);
+BEGIN
+    PERFORM catalog.lock_catalog();
+    EXECUTE format('DROP VIEW IF EXISTS metrics.%I', measurement);
+    EXECUTE format('DROP TABLE IF EXISTS points.%I', measurement);
+    DELETE FROM catalog.series WHERE measurement_id = gone;
+    DELETE FROM catalog.field WHERE measurement_id = gone;
+    DELETE FROM catalog.measurement WHERE id = gone;
+END
+$$;
+
+-- The number of a measurement, NULL without its table: somebody may have dropped that by hand.
+CREATE FUNCTION catalog.find_measurement(measurement text) RETURNS int
+LANGUAGE sql STABLE
+SET search_path = pg_catalog
+AS $$
+    SELECT m.id FROM catalog.measurement m
+    WHERE m.name = measurement AND to_regclass(format('points.%I', m.name)) IS NOT NULL
+$$;
+
+CREATE FUNCTION catalog.missing_fields(measurement text, fields text[]) RETURNS text[]
+LANGUAGE sql STABLE
+SET search_path = pg_catalog
+AS $$
+    SELECT coalesce(array_agg(f ORDER BY n), '{}')
+    FROM (SELECT f, min(n) AS n FROM unnest(fields) WITH ORDINALITY AS u (f, n) GROUP BY f) AS wanted
+    WHERE NOT EXISTS (
+        SELECT FROM catalog.field k WHERE k.measurement_id = catalog.find_measurement(measurement) AND k.name = f)
+$$;
+
+-- Make fields that `measurement` lacks, and `measurement` itself if need be; nothing when that breaks a limit.
+CREATE FUNCTION catalog.make_fields(measurement text, missing text[], max_fields int, max_measurements int) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog
+AS $$
+DECLARE
+    made catalog.measurement;
+BEGIN
+    SELECT * INTO made FROM catalog.measurement m WHERE m.id = catalog.find_measurement(measurement);
+    IF (SELECT count(*) FROM catalog.field k WHERE k.measurement_id = made.id) + cardinality(missing) > max_fields THEN
+        RETURN;
+    END IF;
+    IF made.id IS NULL THEN
+        IF EXISTS (SELECT FROM catalog.measurement m WHERE m.name = measurement) THEN
+            PERFORM catalog.drop_measurement(measurement);
+        END IF;
+        IF (SELECT count(*) FROM catalog.measurement) >= max_measurements THEN
+            RETURN;
+        END IF;
+        INSERT INTO catalog.measurement (name) VALUES (measurement) RETURNING * INTO made;
+        PERFORM catalog.create_points(made);
+    END IF;
+    EXECUTE format('ALTER TABLE points.%I %s', made.name, (
+        SELECT string_agg(format('ADD COLUMN %I double precision', catalog.column_of(f)), ', ' ORDER BY n)
+        FROM unnest(missing) WITH ORDINALITY AS u (f, n)));
+    INSERT INTO catalog.field (measurement_id, name, column_name)
+    SELECT made.id, f, catalog.column_of(f) FROM unnest(missing) WITH ORDINALITY AS u (f, n) ORDER BY n;
+    PERFORM catalog.refresh_view(made);
+END
+$$;
+
+-- Make `measurement` and its `fields` exist, and return all fields that it has then, with their columns. The
+-- caller knows by what is missing that there was no room: past `max_fields` none of `fields` is made, and past
+-- `max_measurements` no measurement. Waits at most a second for readers and writers of the table to let go of
+-- it (lock_not_available otherwise: try again), so that it never holds the queue behind it for longer.
 CREATE FUNCTION catalog.ensure_fields(
     measurement text, fields text[], max_fields int DEFAULT 1000, max_measurements int DEFAULT 10000
 ) RETURNS TABLE (name text, column_name text)
@@ -66,50 +133,25 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '1s'
 AS $$
-#variable_conflict use_column
 DECLARE
-    found_measurement catalog.measurement;
-    missing text[];
+    missing text[] := catalog.missing_fields(measurement, fields);
 BEGIN
-    SELECT * INTO found_measurement FROM catalog.measurement m WHERE m.name = ensure_fields.measurement;
-    SELECT array_agg(DISTINCT f) INTO missing FROM unnest(fields) f
-    WHERE NOT EXISTS (SELECT FROM catalog.field k WHERE k.measurement_id = found_measurement.id AND k.name = f);
-
-    IF missing IS NOT NULL THEN
+    IF cardinality(missing) > 0 THEN
         PERFORM catalog.lock_catalog();
         -- What was missing may have been made while we waited for the lock.
-        SELECT * INTO found_measurement FROM catalog.measurement m WHERE m.name = ensure_fields.measurement;
-        IF found_measurement.id IS NULL THEN
-            IF (SELECT count(*) FROM catalog.measurement) >= max_measurements OR max_fields < 1 THEN
-                RETURN;
-            END IF;
-            INSERT INTO catalog.measurement (name) VALUES (ensure_fields.measurement) RETURNING * INTO found_measurement;
-            PERFORM catalog.create_points(found_measurement);
-        END IF;
-        SELECT array_agg(f ORDER BY n) INTO missing FROM (
-            SELECT f, min(n) AS n FROM unnest(fields) WITH ORDINALITY AS u (f, n)
-            WHERE NOT EXISTS (SELECT FROM catalog.field k WHERE k.measurement_id = found_measurement.id AND k.name = f)
-            GROUP BY f ORDER BY min(n)
-            LIMIT greatest(0, max_fields - (SELECT count(*) FROM catalog.field k WHERE k.measurement_id = found_measurement.id))
-        ) new_fields;
-        IF missing IS NOT NULL THEN
-            EXECUTE format('ALTER TABLE points.%I %s', found_measurement.name, (
-                SELECT string_agg(format('ADD COLUMN %I double precision', catalog.column_of(f)), ', ' ORDER BY n)
-                FROM unnest(missing) WITH ORDINALITY AS u (f, n)));
-            INSERT INTO catalog.field (measurement_id, name, column_name)
-            SELECT found_measurement.id, f, catalog.column_of(f) FROM unnest(missing) WITH ORDINALITY AS u (f, n) ORDER BY n;
-            PERFORM catalog.refresh_view(found_measurement);
+        missing := catalog.missing_fields(measurement, fields);
+        IF cardinality(missing) > 0 THEN
+            PERFORM catalog.make_fields(measurement, missing, max_fields, max_measurements);
         END IF;
     END IF;
-
     RETURN QUERY SELECT k.name, k.column_name FROM catalog.field k
-    WHERE k.measurement_id = found_measurement.id AND k.name = ANY (fields);
+    WHERE k.measurement_id = catalog.find_measurement(measurement);
 END
 $$;
 
 -- Make the series of `measurement` with these `tags` exist, and return their ids in the order asked. An id is
--- NULL for a series past `max_series`, and for every series of a measurement that does not exist. The count
--- of series is taken from the highest id: ids are given out one by one, and counting millions would be slow.
+-- NULL for a series past `max_series`. The count of series is taken from the highest id: ids are given out one by
+-- one, and counting millions would be slow. Raises undefined_table when there is no such measurement.
 CREATE FUNCTION catalog.ensure_series(
     measurement text, tags jsonb[],
     host_tags text[] DEFAULT '{host,hostname,host.name,instance}', max_series int DEFAULT 10000000
@@ -121,8 +163,11 @@ DECLARE
     wanted_id int := (SELECT m.id FROM catalog.measurement m WHERE m.name = ensure_series.measurement);
     ids int[];
 BEGIN
+    IF wanted_id IS NULL THEN
+        RAISE undefined_table USING MESSAGE = format('there is no measurement "%s"', ensure_series.measurement);
+    END IF;
     ids := catalog.find_series(wanted_id, tags);
-    IF array_position(ids, NULL) IS NULL OR wanted_id IS NULL THEN
+    IF array_position(ids, NULL) IS NULL THEN
         RETURN ids;
     END IF;
     PERFORM catalog.lock_catalog();
@@ -150,16 +195,18 @@ AS $$
         ON s.measurement_id = wanted_id AND catalog.tags_key(s.tags) = catalog.tags_key(u.t)
 $$;
 
--- Which catalog this is. It changes when the database is dropped and made again, restored from a dump or from
--- a base backup, or its series table is emptied: then the ids that a process remembers mean nothing any more.
+-- Which catalog this is, and in which state of things removed. Ids that were learned in one epoch mean nothing in
+-- another: the database may have been dropped and made again, restored from a dump (then the database or the
+-- table is another one) or from a copy of the server's files (then the server was started anew), or things may
+-- have been taken out of the catalog (then its lineage is another).
 CREATE FUNCTION catalog.epoch() RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT concat_ws('.', (SELECT system_identifier FROM pg_control_system()),
-                          (SELECT timeline_id FROM pg_control_checkpoint()),
+    SELECT concat_ws('.', extract(epoch FROM pg_postmaster_start_time()),
                           (SELECT oid FROM pg_database WHERE datname = current_database()),
-                          pg_relation_filenode('catalog.series'))
+                          to_regclass('catalog.series')::oid,
+                          (SELECT id FROM catalog.lineage))
 $$;
 
 -- What the server is, and what its TimescaleDB can do: the Apache edition has hypertables and no more, the

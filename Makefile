@@ -1,0 +1,61 @@
+# `make up` runs Tidemark, `make test` checks it, `make help` lists everything.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help up test check lock clean
+
+PYTHON ?= python3
+RUN := .venv/bin
+PIP := $(RUN)/python -m pip --disable-pip-version-check --no-input install --require-hashes
+LOCK := $(RUN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
+
+# An environment whose interpreter is gone is made anew.
+$(shell $(RUN)/python -c '' 2>/dev/null || rm -f .venv/runtime.stamp .venv/dev.stamp)
+
+help: ## list what can be made
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+up: .venv/runtime.stamp ## run Tidemark: its database, ingest, query and this host's agent
+	@$(RUN)/python -m sql up || [ $$? -eq 130 ]
+
+test: check ## check everything, then run all tests
+	@$(RUN)/python -m pytest
+
+check: .venv/dev.stamp ## style, types and import contracts
+	@$(RUN)/ruff check --quiet .
+	@$(RUN)/ruff format --check --quiet .
+	@$(RUN)/mypy
+	@$(RUN)/lint-imports --no-logo
+
+lock: .venv/dev.stamp ## pin the dependencies that pyproject.toml names
+	@$(LOCK) pyproject.toml --output-file requirements.lock
+	@$(LOCK) pyproject.toml --group dev --constraints requirements.lock --output-file requirements-dev.lock
+
+clean: ## remove what make has made here; the database stays
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# The stamps go first and come back last: what an interruption leaves is made anew.
+.venv/runtime.stamp: requirements.lock
+	@[ -e $@ ] || { $(make-environment); }
+	@rm -f .venv/*.stamp
+	@echo "installing what Tidemark needs into .venv"
+	@$(PIP) --requirement requirements.lock | $(progress)
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.lock .venv/runtime.stamp
+	@rm -f .venv/*.stamp
+	@echo "installing what its checks need into .venv"
+	@$(PIP) --requirement requirements-dev.lock | $(progress)
+	@touch .venv/runtime.stamp $@
+
+progress := sed -un 's/^Collecting \([^ ]*\).*/  \1/p'
+
+define make-environment
+command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON): install Python 3.11 or later, or name one with PYTHON=" >&2; exit 1; }; \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "$(PYTHON) is older than 3.11: name a later Python with PYTHON=" >&2; exit 1; }; \
+$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	{ echo "$(PYTHON) cannot make environments: install its venv module (on Debian, the package python3-venv)" >&2; exit 1; }; \
+rm -rf .venv; $(PYTHON) -m venv .venv
+endef

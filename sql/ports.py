@@ -1,0 +1,36 @@
+"""Whether a port can be listened on, and who has it when it cannot."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import psutil
+
+from service.errors import TidemarkError
+
+
+class PortError(TidemarkError):
+    """A port cannot be had; the message says who has it and which setting names another."""
+
+
+def require_free(host: str, port: int, variable: str) -> None:
+    """Raise `PortError` when `port` of `host` cannot be listened on; `variable` is the setting that names it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortError(f"port {port} is taken{_holder(port)}: end that, or set {variable}") from None
+        raise PortError(f"cannot listen on {host}:{port} ({variable}): {error.strerror}") from None
+
+
+def _holder(port: int) -> str:
+    for connection in psutil.net_connections("tcp"):
+        listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
+        if listens and connection.pid:
+            try:
+                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
+            except psutil.NoSuchProcess:
+                break
+    return " by another process"

@@ -1,0 +1,124 @@
+"""The settings of the database's commands: where the embedded one lives, and which one to use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from service import settings
+from service.errors import TidemarkError
+from service.settings import Settings
+from sql.addresses import FILE, VARIABLES, Role, as_role, kept
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().resolve()
+
+
+def _a_url(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    try:
+        conninfo_to_dict(url)
+        parts = urlsplit(url)
+        understood = parts.scheme in ("postgresql", "postgres") and parts.port != 0
+    except (psycopg.ProgrammingError, ValueError):
+        understood = False
+    if not understood:
+        raise ValueError("is not of the form postgresql://user:password@host:port/database")
+    return value
+
+
+class UnknownDatabaseError(TidemarkError):
+    """Neither is a server named nor is there an embedded one; the message says what to do."""
+
+
+Folder = Annotated[Path, AfterValidator(_absolute)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_a_url)]
+
+
+class Home(Settings):
+    """Where things are kept."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", env_ignore_empty=True)
+
+    home: Folder = Field(
+        default_factory=settings.home,
+        description="folder of the embedded database: its data, its addresses, its engine",
+    )
+
+
+class Embedded(Home):
+    """The embedded database."""
+
+    engine: Folder | None = Field(
+        None, description="folder of the private PostgreSQL; `engine` in the home folder unless set"
+    )
+    account: str | None = Field(
+        None, description="account of the embedded database under root; `postgres` or `nobody` unless set"
+    )
+    database_port: Port = Field(55432, description="port of the embedded database")
+
+
+class Server(Home):
+    """The server in use: the user's own, else the embedded one."""
+
+    database_url: DatabaseUrl | None = Field(
+        None,
+        validation_alias="DATABASE_URL",
+        description="a server with TimescaleDB to use in place of the embedded one",
+    )
+    ingest_database_url: DatabaseUrl | None = Field(
+        None, validation_alias="INGEST_DATABASE_URL", description="the same server with the rights of ingest"
+    )
+    query_database_url: DatabaseUrl | None = Field(
+        None, validation_alias="QUERY_DATABASE_URL", description="the same server with the rights of query"
+    )
+
+    def named_urls(self) -> dict[str, str]:
+        """The addresses that the user names, by their variables."""
+        named: dict[Role, SecretStr | None] = {
+            "owner": self.database_url,
+            "ingest": self.ingest_database_url,
+            "query": self.query_database_url,
+        }
+        return {VARIABLES[role]: url.get_secret_value() for role, url in named.items() if url is not None}
+
+    def url(self, role: Role) -> str:
+        """The address for `role`: its own, else the server's with that role taken on, else the embedded one's.
+
+        Raises `UnknownDatabaseError` when there is none.
+        """
+        named = self.named_urls()
+        if VARIABLES[role] in named:
+            return named[VARIABLES[role]]
+        if self.database_url is not None:
+            return as_role(self.database_url.get_secret_value(), role)
+        try:
+            return kept(self.home / FILE)[VARIABLES[role]]
+        except KeyError:
+            raise UnknownDatabaseError(
+                "no database is known here: start one with `make up` or `python -m sql serve`, or set DATABASE_URL"
+            ) from None
+
+
+class Services(Server):
+    """The processes beside the database, and how long they may take."""
+
+    ingest_host: str = Field("127.0.0.1", validation_alias="INGEST_HOST", description="address that ingest listens on")
+    ingest_port: Port = Field(8086, validation_alias="INGEST_PORT", description="port of ingest")
+    query_host: str = Field("127.0.0.1", validation_alias="QUERY_HOST", description="address that query listens on")
+    query_port: Port = Field(8080, validation_alias="QUERY_PORT", description="port of query")
+    ready_seconds: float = Field(
+        120.0, gt=0, description="time for the database and the services to become ready; then everything stops"
+    )
+
+
+class Stack(Embedded, Services):
+    """All that `make up` runs."""

@@ -1,0 +1,130 @@
+"""Migrations on the real server: each once, in order, undone when they fail, by any number at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from sql import migrate as module
+from sql.addresses import as_role
+from sql.migrate import Migration, MigrationError, migrate, migrations
+from tests.conftest import DEADLINE_SECONDS, Commands
+
+OBJECTS = """
+    SELECT n.nspname, c.relname, c.relkind::text, c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname IN ('catalog', 'points', 'metrics')
+    UNION ALL
+    SELECT n.nspname, p.proname, 'function', p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE n.nspname IN ('catalog', 'points', 'metrics')
+"""
+
+
+def rows(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """What `statement` finds."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(statement.encode()).fetchall()
+
+
+def test_a_fresh_database_gets_every_file_once(empty_database: str) -> None:
+    """All files are applied in order, the ledger has each with its checksum, and the edition is told."""
+    outcome = migrate(empty_database)
+    files = migrations()
+    assert outcome.applied == tuple(file.name for file in files)
+    assert outcome.version == len(files)
+    assert outcome.edition["edition"] in ("apache", "community")
+    ((installed,),) = rows(empty_database, "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
+    assert outcome.edition["timescaledb"] == installed
+    ledger = rows(empty_database, "SELECT number, name, checksum FROM catalog.migration ORDER BY number")
+    assert ledger == [(file.number, file.name, file.checksum) for file in files]
+
+
+def test_a_second_run_changes_nothing(empty_database: str) -> None:
+    """It applies no file, and every object is the same one as before."""
+    migrate(empty_database)
+    before = sorted(rows(empty_database, OBJECTS))
+    ledger = rows(empty_database, "TABLE catalog.migration")
+    outcome = migrate(empty_database)
+    assert outcome.applied == ()
+    assert outcome.version == len(migrations())
+    assert sorted(rows(empty_database, OBJECTS)) == before
+    assert rows(empty_database, "TABLE catalog.migration") == ledger
+
+
+def test_several_at_once(empty_database: str, commands: Commands) -> None:
+    """Of several processes that migrate at the same time each succeeds, and each file is applied by one of them."""
+    commands.environment["DATABASE_URL"] = empty_database
+    started = [commands.start("sql", "migrate") for _ in range(4)]
+    assert [running.process.wait(DEADLINE_SECONDS) for running in started] == [0, 0, 0, 0]
+    printed = "".join(running.text() for running in started)
+    for file in migrations():
+        assert printed.count(f"applied {file.name}") == 1
+    assert rows(empty_database, "SELECT count(*) FROM catalog.migration") == [(len(migrations()),)]
+
+
+def test_a_changed_file_is_refused(empty_database: str) -> None:
+    """A file that differs from what was applied is named, and nothing is done."""
+    migrate(empty_database)
+    rows(empty_database, "UPDATE catalog.migration SET checksum = 'another' WHERE number = 2 RETURNING 1")
+    with pytest.raises(MigrationError, match=r"^0002_create_roles\.sql has changed since it was applied"):
+        migrate(empty_database)
+
+
+def test_a_failing_file_is_undone(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of a file that fails stays, the files before it do, and a mended one is applied later."""
+    files = migrations()
+    number = len(files) + 1
+    broken = Migration(number, f"{number:04}_break.sql", "CREATE TABLE catalog.half (); SELECT 1 / 0;")
+    monkeypatch.setattr(module, "migrations", lambda: [*files, broken])
+    with pytest.raises(MigrationError, match=rf"^{broken.name} failed and was undone: division by zero$"):
+        migrate(empty_database)
+    assert rows(empty_database, "SELECT to_regclass('catalog.half'), max(number) FROM catalog.migration") == [
+        (None, len(files))
+    ]
+    mended = Migration(number, broken.name, "CREATE TABLE catalog.half ();")
+    monkeypatch.setattr(module, "migrations", lambda: [*files, mended])
+    assert migrate(empty_database).applied == (mended.name,)
+
+
+def test_a_database_that_is_ahead_is_left_alone(empty_database: str) -> None:
+    """Older code runs beside a newer schema: a migration works while the old code still runs."""
+    migrate(empty_database)
+    rows(empty_database, "INSERT INTO catalog.migration VALUES (9999, '9999_from_later.sql', 'x') RETURNING 1")
+    outcome = migrate(empty_database)
+    assert outcome.applied == ()
+    assert outcome.version == 9999
+
+
+def test_without_the_right_to_make_timescaledb(template: str, empty_database: str) -> None:
+    """A role that may not create the extension is told who may."""
+    with pytest.raises(MigrationError, match="run CREATE EXTENSION timescaledb as a superuser once"):
+        migrate(as_role(empty_database, "query"))
+
+
+def test_the_command_tells_what_it_did(empty_database: str, commands: Commands) -> None:
+    """The files applied, the version, and what the server is; then that there was nothing to do."""
+    commands.environment["DATABASE_URL"] = empty_database
+    first, second = (commands.run("sql", "migrate") for _ in range(2))
+    applied = [f"applied {file.name}" for file in migrations()]
+    assert first.returncode == second.returncode == 0
+    assert first.stdout.splitlines()[:-1] == [*applied, f"the schema is at version {len(applied)}"]
+    assert first.stdout.splitlines()[-1].startswith("TimescaleDB ")
+    assert second.stdout.splitlines()[0] == f"the schema is at version {len(applied)}"
+
+
+def test_the_command_without_a_database(commands: Commands, free_port: int) -> None:
+    """No database, none that answers, and an address that is none: one line each, and never the password."""
+    unknown = commands.run("sql", "migrate")
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith("python -m sql: no database is known here: start one with `make up`")
+    for address, status, reason in (
+        (f"postgresql://me:secret@127.0.0.1:{free_port}/db", 1, "the database does not answer: "),
+        ("postgresql://me:secret@127.0.0.1:port/db", 2, "DATABASE_URL: "),
+        ("mysql://me:secret@127.0.0.1/db", 2, "DATABASE_URL: "),
+    ):
+        done = commands.run("sql", "migrate", env={**commands.environment, "DATABASE_URL": address})
+        assert done.returncode == status, done.stderr
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"python -m sql: {reason}")
+        assert "secret" not in line
