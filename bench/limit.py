@@ -48,7 +48,7 @@ def columns_of(file: Path) -> list[Columns]:
                 if not series.id:
                     ids += 1
                     series.id = ids
-        pieces.append([Columns.of(rows) for rows in batch.rows])
+        pieces.append([Columns.of(rows, {name: name for name in rows.fields}) for rows in batch.rows])
         if sum(len(columns) for piece in pieces for columns in piece) >= ROWS_A_COPY:
             found += gather(pieces)
             pieces.clear()

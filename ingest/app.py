@@ -18,8 +18,11 @@ from ingest.routes import Intake, add_routes
 from ingest.series import SeriesCache
 from ingest.settings import IngestSettings
 from ingest.writer import Writer
+from service import logs
 from service.web import Shell
 from service.web import create_app as create_shell
+
+log = logs.get(__name__)
 
 
 def create_app(settings: IngestSettings) -> web.Application:
@@ -37,6 +40,7 @@ def create_app(settings: IngestSettings) -> web.Application:
     shell = Shell("ingest", lambda: watch.not_ready, status)
     instruments = Instruments(shell.registry)
     instruments.pending_bytes.set_function(lambda: budget.used_bytes)
+    instruments.cached_series.set_function(lambda: len(cache))
     watch = Watch(pool, instruments)
     limits = Limits(settings.max_fields_per_measurement, settings.max_tags_per_point, settings.max_tag_bytes)
     cache = SeriesCache(limits, settings.max_cached_series)
@@ -54,15 +58,24 @@ def create_app(settings: IngestSettings) -> web.Application:
     writer = Writer(settings, catalog, Ladder(pool, catalog, instruments), instruments)
 
     async def running(_: web.Application) -> AsyncIterator[None]:
-        async with pool:
-            tasks = [asyncio.create_task(watch.run()), asyncio.create_task(writer.run())]
-            yield
-            # Requests under way have been answered by now: the server waits for them before it cleans up.
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await pool
+        tasks = [asyncio.create_task(watch.run()), asyncio.create_task(writer.run())]
+        for task in tasks:
+            task.add_done_callback(_report)
+        yield
+        # Requests under way have been answered by now: the server waits for them before it cleans up.
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        pool.terminate()  # to close them would be to wait for the server, which may be away
 
     app = create_shell(shell, max_body_bytes=settings.max_body_bytes)
     app.cleanup_ctx.append(running)
     add_routes(app, Intake(settings, cache, catalog, writer, budget, instruments))
     return app
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """Tell of a background task that a fault has ended."""
+    if not task.cancelled() and (error := task.exception()):
+        log.critical("a part of ingest has ended", exc_info=error)

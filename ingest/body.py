@@ -7,6 +7,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import zstandard
@@ -14,9 +15,18 @@ from aiohttp import web
 
 from ingest.budget import Hold
 from service.errors import BadRequest, RequestTimeout, TooLarge, Unsupported
+from service.settings import MEBIBYTES
 
-OFF_LOOP_BYTES = 64 * 1024
-"""A longer body is decompressed in a thread: 64 KiB may become megabytes, which take the loop's time."""
+OFF_LOOP_BYTES = 16 * 1024
+"""A longer body is decompressed in a thread: 16 KiB may become 16 MiB, which take the loop's time."""
+
+DECOMPRESSORS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="decompress")
+"""Few, since what each makes is charged to the budget only when it is done."""
+
+ZSTD_WINDOW_BYTES = 8 * MEBIBYTES
+"""The memory that a sender of zstd may ask for; RFC 9659 sets this bound for HTTP."""
+ZSTD_STEP_BYTES = 1024
+"""How much is decompressed between two looks at the bound: it becomes 32 MiB at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +34,7 @@ class BodyLimits:
     """The bounds of one body."""
 
     max_bytes: int
-    """Decompressed."""
+    """As it arrives, and decompressed."""
     timeout_seconds: float
     """From the head to the last byte."""
 
@@ -35,16 +45,32 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
 
 
 def _inflate(body: bytes, max_bytes: int) -> bytes:
-    stream = zlib.decompressobj()
+    # The name stands for zlib's format (RFC 9110); some clients send bare deflate all the same.
+    is_zlib = len(body) > 1 and body[0] & 15 == zlib.DEFLATED and int.from_bytes(body[:2]) % 31 == 0
+    stream = zlib.decompressobj(zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS)
     plain = stream.decompress(body, max_bytes)
-    if not stream.eof and len(plain) < max_bytes:
-        raise EOFError("the stream ends before its end marker")
+    if len(plain) < max_bytes:
+        if not stream.eof:
+            raise EOFError("it ends before its end marker")
+        if stream.unused_data:
+            raise zlib.error("more follows its end marker")
     return plain
 
 
 def _unzstd(body: bytes, max_bytes: int) -> bytes:
-    with zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True) as reader:
-        return reader.read(max_bytes)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
+    frame = decompressor.decompressobj()
+    plain = bytearray()
+    at = 0
+    while at < len(body) and len(plain) < max_bytes:
+        if frame.eof:
+            frame = decompressor.decompressobj()
+        piece = body[at : at + ZSTD_STEP_BYTES]
+        plain += frame.decompress(piece)
+        at += len(piece) - len(frame.unused_data)
+    if len(plain) < max_bytes and not frame.eof:
+        raise EOFError("it ends before its end marker")
+    return bytes(plain[:max_bytes])
 
 
 DECODINGS: dict[str, Callable[[bytes, int], bytes]] = {
@@ -71,11 +97,12 @@ async def read_body(request: web.Request, limits: BodyLimits, hold: Hold) -> byt
     if (request.content_length or 0) > limits.max_bytes:
         raise _too_large(limits)
     raw = await _receive(request, limits, hold)
-    if encoding == "identity":
+    if encoding == "identity" or not raw:
         return raw
     try:
         if len(raw) > OFF_LOOP_BYTES:
-            plain = await asyncio.to_thread(DECODINGS[encoding], raw, limits.max_bytes + 1)
+            loop = asyncio.get_running_loop()
+            plain = await loop.run_in_executor(DECOMPRESSORS, DECODINGS[encoding], raw, limits.max_bytes + 1)
         else:
             plain = DECODINGS[encoding](raw, limits.max_bytes + 1)
     except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
@@ -87,21 +114,19 @@ async def read_body(request: web.Request, limits: BodyLimits, hold: Hold) -> byt
 
 
 async def _receive(request: web.Request, limits: BodyLimits, hold: Hold) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
+    body = bytearray()  # not a list of what arrives: a sender may make that byte by byte
     try:
         async with asyncio.timeout(limits.timeout_seconds):
             async for chunk in request.content.iter_any():
-                size += len(chunk)
-                if size > limits.max_bytes:
+                if len(body) + len(chunk) > limits.max_bytes:
                     raise _too_large(limits)
                 hold.add(len(chunk))
-                chunks.append(chunk)
+                body += chunk
     except TimeoutError:
         raise RequestTimeout(
             f"the body did not arrive within {limits.timeout_seconds:g} s (INGEST_BODY_TIMEOUT_SECONDS)"
         ) from None
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return bytes(body)
 
 
 def _too_large(limits: BodyLimits) -> TooLarge:

@@ -2,22 +2,24 @@
 
 The database makes measurements, fields and series (`catalog.ensure_fields`, `catalog.ensure_series`); here they
 are asked for once and remembered. What is remembered holds for one *epoch* of the catalog: when the database is
-dropped, restored or emptied, its ids mean nothing any more, and everything is forgotten.
+dropped or restored, or something is taken out of its catalog, everything is forgotten.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+import asyncpg
 import orjson
 
-from ingest.database import Connection, Pool
+from ingest.copy import Columns
+from ingest.database import ANSWER_SECONDS, Connection, Pool, connected
 from ingest.instruments import Instruments
 from ingest.points import Batch, Rows, Series
 from ingest.series import SeriesCache
+from ingest.sqlstates import Meaning, meaning
 from service import logs
 
 log = logs.get(__name__)
@@ -25,8 +27,9 @@ log = logs.get(__name__)
 SERIES_A_CALL = 5_000
 """How many series one call asks for: the call holds the catalog's lock while it makes them."""
 
+EPOCH = "SELECT catalog.epoch()"
 ENSURE_FIELDS = "SELECT name, column_name FROM catalog.ensure_fields($1, $2, $3, $4)"
-ENSURE_SERIES = "SELECT catalog.epoch(), catalog.ensure_series($1, $2::text[]::jsonb[], $3, $4)"
+ENSURE_SERIES = "SELECT catalog.ensure_series($1, $2::text[]::jsonb[], $3, $4)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,16 @@ class CatalogLimits:
     host_tags: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The points of a batch with their series' ids, and the epoch in which these are good."""
+
+    epoch: str
+    shapes: list[Columns]
+
+
 class Catalog:
-    """The measurements, fields and series that this process has met."""
+    """The measurements, fields and series that this process has met. Only one task may `learn`."""
 
     def __init__(self, pool: Pool, cache: SeriesCache, limits: CatalogLimits, instruments: Instruments) -> None:
         self._pool = pool
@@ -48,111 +59,134 @@ class Catalog:
         self._limits = limits
         self._instruments = instruments
         self._columns: dict[str, dict[str, str]] = {}
-        self._learning = asyncio.Lock()
-        self.epoch: str | None = None
+        self._doubted: set[str] = set()
+        self._epoch = ""
         self.generation = 0
-        """Counts how often everything was forgotten; a batch holds good ids only of its own generation."""
+        """Counts how often everything was forgotten; a batch's series are of the generation that it names."""
 
-    def forget(self) -> None:
-        """Forget everything: the database is another one, or has changed behind our back."""
-        log.warning("the catalog has changed; learning it again", epoch=self.epoch)
-        self._cache.clear()
-        self._columns.clear()
-        self.epoch = None
-        self.generation += 1
+    def saw(self, epoch: str) -> None:
+        """The database's epoch is `epoch` now: forget everything if it was learned in another one."""
+        if epoch != self._epoch:
+            if self._epoch:
+                log.warning("the catalog has changed; learning it again", was=self._epoch, now=epoch)
+            self._cache.clear()
+            self._columns = {}
+            self._epoch = epoch
+            self.generation += 1
 
-    def columns(self, measurement: str, fields: Iterable[str]) -> list[str]:
-        """The columns of fields that were resolved."""
-        known = self._columns[measurement]
-        return [known[name] for name in fields]
+    def doubt(self, batch: Batch) -> None:
+        """The batch's measurements are not as we remember them: their fields must be asked for again."""
+        self._doubted.update(rows.measurement for rows in batch.rows)
 
-    async def resolve(self, batch: Batch) -> None:
-        """Give every series of `batch` its id and make its fields exist; reject points past a limit.
+    def known(self, batch: Batch) -> Known | None:
+        """The batch's points for COPY; None while something of it must be learned first."""
+        self._renew(batch)
+        for rows in batch.rows:
+            if rows.measurement in self._doubted or not self._knows_fields(rows):
+                return None
+            if not all(series.id for series in rows.series):
+                return None
+        return Known(self._epoch, [Columns.of(rows, self._columns[rows.measurement]) for rows in batch.rows])
 
-        Raises what asyncpg raises; may be called again then.
+    async def learn(self, batches: Sequence[Batch]) -> dict[str, BaseException]:
+        """Make what the batches lack, and reject the points for which there is no room.
+
+        Returns, by measurement, the errors that concern one measurement alone; what needs one of these is not
+        learned yet. Raises one that concerns all, of `DATABASE_ERRORS`.
         """
-        if self._knows(batch):
-            return
-        async with self._learning, self._pool.acquire() as connection:
-            # The request before us may have met the same new things, or found the catalog changed.
-            while not self._knows(batch):
-                await self._learn(batch, connection)
-        self._instruments.cached_series.set(len(self._cache))
+        errors: dict[str, BaseException] = {}
+        async with connected(self._pool) as connection:
+            # Read before anything is learned: should the epoch change meanwhile, writers will notice.
+            self.saw(await connection.fetchval(EPOCH, timeout=ANSWER_SECONDS))
+            generation = self.generation
+            while self._doubted:
+                self._columns.pop(self._doubted.pop(), None)
+            for batch in batches:
+                self._renew(batch)
+            for measurement, rows in _by_measurement(batches).items():
+                try:
+                    await self._learn_measurement(measurement, rows, connection)
+                except asyncpg.PostgresError as error:
+                    if meaning(error) is Meaning.AGAIN:
+                        raise
+                    errors[measurement] = error
+        if generation == self.generation:
+            for batch in batches:
+                self._reject_unmade(batch, errors)
+        return errors
 
-    def _knows(self, batch: Batch) -> bool:
+    def _renew(self, batch: Batch) -> None:
+        """Replace series of an earlier generation: their ids are not good any more."""
         if batch.generation != self.generation:
             for rows in batch.rows:
-                for series in rows.series:
-                    series.id = 0
+                rows.series = [self._cache.find(series.measurement, dict(series.tags)) for series in rows.series]
             batch.generation = self.generation
-        return all(self._knows_fields(rows) and all(series.id for series in rows.series) for rows in batch.rows)
 
     def _knows_fields(self, rows: Rows) -> bool:
         known = self._columns.get(rows.measurement)
         return known is not None and all(name in known for name in rows.fields)
 
-    async def _learn(self, batch: Batch, connection: Connection) -> None:
-        for rows in batch.rows:
+    async def _learn_measurement(self, measurement: str, of_it: list[Rows], connection: Connection) -> None:
+        columns = self._columns
+        for rows in of_it:
             if not self._knows_fields(rows):
-                await self._learn_fields(batch, rows, connection)
-        unknown: dict[str, dict[Series, None]] = {}
+                answer = await connection.fetch(
+                    ENSURE_FIELDS,
+                    measurement,
+                    list(rows.fields),
+                    self._limits.max_fields,
+                    self._limits.max_measurements,
+                )
+                if answer:
+                    columns[measurement] = {row["name"]: row["column_name"] for row in answer}
+        unknown = dict.fromkeys(series for rows in of_it for series in rows.series if not series.id)
+        for some in _slices(unknown if measurement in columns else (), SERIES_A_CALL):
+            ids = await connection.fetchval(
+                ENSURE_SERIES,
+                measurement,
+                [orjson.dumps(dict(series.tags)).decode() for series in some],
+                list(self._limits.host_tags),
+                self._limits.max_series,
+            )
+            for series, number in zip(some, ids, strict=True):
+                series.id = number or 0
+            self._instruments.series_resolved.inc(len(some))
+
+    def _reject_unmade(self, batch: Batch, errors: dict[str, BaseException]) -> None:
         for rows in batch.rows:
-            unknown.setdefault(rows.measurement, {}).update((series, None) for series in rows.series if not series.id)
-        for measurement, series in unknown.items():
-            for some in _slices(series, SERIES_A_CALL):
-                if not await self._learn_series(measurement, some, connection):
-                    return
+            if rows.measurement in errors:
+                continue
+            if not self._knows_fields(rows):
+                reason, text = self._no_room(rows)
+                made = [False] * len(rows)
+            else:
+                reason = "max_series"
+                text = f"no room for a new series, at most {self._limits.max_series} are allowed (INGEST_MAX_SERIES)"
+                made = [series.id != 0 for series in rows.series]
+            if not all(made):
+                for place, is_made in zip(rows.places, made, strict=True):
+                    if not is_made:
+                        batch.reject(place, reason, text)
+                rows.keep(made)
+
+    def _no_room(self, rows: Rows) -> tuple[str, str]:
+        """Why the fields of `rows` were not made."""
+        known = self._columns.get(rows.measurement)
+        if known is None:
+            bound = f"at most {self._limits.max_measurements} are allowed (INGEST_MAX_MEASUREMENTS)"
+            return "max_measurements", f"no room for measurement {rows.measurement!r}, {bound}"
+        first = next(name for name in rows.fields if name not in known)
+        bound = f"at most {self._limits.max_fields} are allowed (INGEST_MAX_FIELDS_PER_MEASUREMENT)"
+        return "max_fields", f"no room for field {first!r} in measurement {rows.measurement!r}, {bound}"
+
+
+def _by_measurement(batches: Iterable[Batch]) -> dict[str, list[Rows]]:
+    """The rows of all batches; every process learns measurements in the same order."""
+    found: dict[str, list[Rows]] = {}
+    for batch in batches:
         for rows in batch.rows:
-            self._reject_unmade(batch, rows)
-
-    async def _learn_fields(self, batch: Batch, rows: Rows, connection: Connection) -> None:
-        limits = self._limits
-        answer = await connection.fetch(
-            ENSURE_FIELDS, rows.measurement, list(rows.fields), limits.max_fields, limits.max_measurements
-        )
-        made = {row["name"]: row["column_name"] for row in answer}
-        if made:
-            self._columns.setdefault(rows.measurement, {}).update(made)
-        missing = [name for name in rows.fields if name not in made]
-        if not missing:
-            return
-        if made or rows.measurement in self._columns:
-            reason, setting, bound = "max_fields", "INGEST_MAX_FIELDS_PER_MEASUREMENT", limits.max_fields
-            text = f"measurement {rows.measurement!r} has no room for field {missing[0]!r}"
-        else:
-            reason, setting, bound = "max_measurements", "INGEST_MAX_MEASUREMENTS", limits.max_measurements
-            text = f"there is no room for measurement {rows.measurement!r}"
-        for place in rows.places:
-            batch.reject(place, reason, f"{text}: at most {bound} are allowed ({setting})")
-        rows.keep([False] * len(rows))
-
-    async def _learn_series(self, measurement: str, series: list[Series], connection: Connection) -> bool:
-        """Ask for ids; False when the catalog turned out to be another one, and all was forgotten."""
-        tags = [orjson.dumps(dict(one.tags)).decode() for one in series]
-        answer = await connection.fetchrow(
-            ENSURE_SERIES, measurement, tags, list(self._limits.host_tags), self._limits.max_series
-        )
-        assert answer is not None, "a SELECT without FROM has one row"
-        epoch, ids = answer
-        if self.epoch is None:
-            self.epoch = epoch
-        elif epoch != self.epoch:
-            self.forget()
-            return False
-        for one, number in zip(series, ids, strict=True):
-            one.id = number or 0
-        self._instruments.series_resolved.inc(len(series))
-        return True
-
-    def _reject_unmade(self, batch: Batch, rows: Rows) -> None:
-        made = [series.id != 0 for series in rows.series]
-        if all(made):
-            return
-        for place, is_made in zip(rows.places, made, strict=True):
-            if not is_made:
-                text = f"there is no room for a new series: at most {self._limits.max_series} are allowed"
-                batch.reject(place, "max_series", f"{text} (INGEST_MAX_SERIES)")
-        rows.keep(made)
+            found.setdefault(rows.measurement, []).append(rows)
+    return dict(sorted(found.items()))
 
 
 def _slices(series: Iterable[Series], size: int) -> Iterator[list[Series]]:

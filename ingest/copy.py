@@ -7,7 +7,7 @@ timestamptz is a 64-bit count of microseconds since 2000-01-01 UTC.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -30,7 +30,7 @@ class Columns:
 
     measurement: str
     fields: tuple[str, ...]
-    """Sorted: whatever order a client writes them in, it is one shape."""
+    """The fields' columns in the hypertable, sorted: whatever order a client writes them in, it is one shape."""
     ids: NDArray[np.int32]
     times: Int64
     """Microseconds since the Unix epoch."""
@@ -40,12 +40,13 @@ class Columns:
     """Where each point stood in its request: of two points of one series and time, the later wins."""
 
     @classmethod
-    def of(cls, rows: Rows) -> Columns:
-        """The columns of rows whose series have their ids."""
-        order = sorted(range(len(rows.fields)), key=rows.fields.__getitem__)
+    def of(cls, rows: Rows, names: Mapping[str, str]) -> Columns:
+        """The columns of rows whose series have their ids; `names` has the column of each field."""
+        fields = [names[field] for field in rows.fields]
+        order = sorted(range(len(fields)), key=fields.__getitem__)
         return cls(
             rows.measurement,
-            tuple(rows.fields[n] for n in order),
+            tuple(fields[n] for n in order),
             np.array([series.id for series in rows.series], np.int32),
             np.frombuffer(rows.times, np.int64),
             np.frombuffer(rows.values, np.float64).reshape(len(rows), len(rows.fields))[:, order],

@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
 import asyncpg
 
 from ingest.instruments import Instruments
 from ingest.settings import IngestSettings
-from ingest.sqlstates import sqlstate, summary
+from ingest.sqlstates import DatabaseAwayError, sqlstate, summary
 from service import logs
 
 log = logs.get(__name__)
 
 ROLE = "tidemark_ingest"
 WATCH_SECONDS = 1.0
-READY = "SELECT catalog.edition()::text"
+ANSWER_SECONDS = 5.0
+"""How long a server may take to answer a statement that asks nothing of it."""
 
-DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
-"""What a call of asyncpg's may raise when the server, the network or the statement fails."""
+READY = "SELECT catalog.edition()::text, current_setting('transaction_read_only')::boolean"
+
+DATABASE_ERRORS = (
+    DatabaseAwayError,
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""What may be raised when the server, the network or the statement fails."""
+
+UNCERTAIN = (TimeoutError, asyncio.CancelledError, asyncpg.InternalClientError)
+"""After these nobody knows what a connection is doing. asyncpg takes an idle one that the server has said farewell
+to, but has not closed yet, for one in use (InternalClientError)."""
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -37,13 +53,14 @@ def create_pool(settings: IngestSettings) -> Pool:
         max_size=settings.copiers + 2,
         max_inactive_connection_lifetime=0,
         timeout=settings.connect_timeout_seconds,
-        command_timeout=settings.statement_timeout_seconds + 5,
+        command_timeout=settings.statement_timeout_seconds + ANSWER_SECONDS,
         reset=_as_it_is,
         server_settings={
             "application_name": "tidemark ingest",
             "role": ROLE,
             "search_path": "pg_catalog",
             "statement_timeout": str(round(settings.statement_timeout_seconds * 1000)),
+            "default_transaction_isolation": "read committed",
             "jit": "off",
         },
     )
@@ -51,6 +68,54 @@ def create_pool(settings: IngestSettings) -> Pool:
 
 async def _as_it_is(_: object) -> None:
     """Nothing of a session is ever changed but inside a transaction: there is nothing to reset."""
+
+
+@asynccontextmanager
+async def connected(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection of the pool; raises `DatabaseAwayError` when there is none to be had.
+
+    One on which the server did not answer in time, or was not waited for, is closed at once: asyncpg would ask
+    the server to cancel the statement, and wait for its word.
+    """
+    try:
+        connection = await pool.acquire()
+    except DATABASE_ERRORS as error:
+        raise DatabaseAwayError from error
+    try:
+        yield connection
+    except UNCERTAIN:
+        _close(connection)
+        raise
+    finally:
+        await pool.release(connection)
+
+
+@asynccontextmanager
+async def transaction(pool: Pool, lock_seconds: float) -> AsyncIterator[Connection]:
+    """A connection in a transaction that waits for any lock no longer than this, committed when all goes well."""
+    async with connected(pool) as connection:
+        begin = f"BEGIN; SET LOCAL lock_timeout = {round(lock_seconds * 1000)}"
+        await connection.execute(begin, timeout=ANSWER_SECONDS)
+        try:
+            yield connection
+        except UNCERTAIN:
+            raise  # the connection is about to be closed
+        except BaseException:
+            await _roll_back(connection)
+            raise
+        await connection.execute("COMMIT")
+
+
+async def _roll_back(connection: Connection) -> None:
+    try:
+        await connection.execute("ROLLBACK", timeout=ANSWER_SECONDS)
+    except DATABASE_ERRORS:  # the error before it is the one to tell
+        _close(connection)
+
+
+def _close(connection: Connection) -> None:
+    with suppress(asyncpg.InterfaceError):  # lost, and not the pool's any more
+        connection.terminate()
 
 
 class Watch:
@@ -70,12 +135,17 @@ class Watch:
 
     async def _look(self) -> None:
         try:
-            answer = await self._pool.fetchval(READY, timeout=5)
+            async with connected(self._pool) as connection:
+                answer = await connection.fetchrow(READY, timeout=ANSWER_SECONDS)
         except DATABASE_ERRORS as error:
             self._found(_reason(error))
         else:
-            self._know(json.loads(answer))
-            self._found(None)
+            assert answer is not None, "a SELECT without FROM has one row"
+            edition, is_read_only = answer
+            self._know(json.loads(edition))
+            if is_read_only:  # a session goes on with what was the default when it began: try with new ones
+                await self._pool.expire_connections()
+            self._found("the database is read-only" if is_read_only else None)
 
     def _found(self, reason: str | None) -> None:
         if reason != self.not_ready:
@@ -98,4 +168,6 @@ def _reason(error: BaseException) -> str:
         return "the database has no Tidemark schema yet: run python -m sql migrate"
     if sqlstate(error) in ("22023", "42704"):
         return f"the database has no role {ROLE} yet: run python -m sql migrate"
+    if sqlstate(error) == "42501":
+        return f"the database refuses ingest: {summary(error)}: run python -m sql migrate, or grant {ROLE}"
     return f"the database does not answer: {summary(error)}"

@@ -31,11 +31,11 @@ class Instruments:
             "ingest_body_bytes", "Bytes of request bodies, decompressed.", ["protocol"], registry=registry
         )
         self.batch_points = Histogram(
-            "ingest_batch_points", "Points committed together.", buckets=SIZES, registry=registry
+            "ingest_batch_points", "Points committed in one transaction.", buckets=SIZES, registry=registry
         )
         self.commit_seconds = Histogram(
             "ingest_commit_seconds",
-            "Time of a batch's transactions, retries included.",
+            "Time from a copier's start with a group of requests to the end of its last transaction.",
             buckets=SECONDS,
             registry=registry,
         )
@@ -47,7 +47,8 @@ class Instruments:
         )
         self.rungs = Counter(
             "ingest_ladder",
-            "Steps of the write ladder: copy, merge, isolate, retry, relearn, reject, give_up.",
+            "Steps of the write ladder: groups committed by copy or by merge, groups taken apart (isolate), tries "
+            "made again (retry, relearn), requests refused for good (reject) or because their time was over (give_up).",
             ["rung"],
             registry=registry,
         )

@@ -35,6 +35,11 @@ class Limits:
     max_tags: int
     max_tag_bytes: int
 
+    @property
+    def max_head_bytes(self) -> int:
+        """The longest measurement with its tags in line protocol: all escaped, two more bytes for each tag."""
+        return 2 * (MAX_NAME_BYTES + self.max_tag_bytes + self.max_tags) + 1
+
 
 def check_measurement(name: str) -> None:
     """Raise `Rejected` unless `name` can be the name of a hypertable."""
@@ -46,10 +51,7 @@ def check_measurement(name: str) -> None:
 def check_fields(fields: Collection[str], limits: Limits) -> None:
     """Raise `Rejected` unless the fields can be columns of one hypertable."""
     if len(fields) > limits.max_fields:
-        raise Rejected(
-            "max_fields",
-            f"{len(fields)} fields, at most {limits.max_fields} are allowed (INGEST_MAX_FIELDS_PER_MEASUREMENT)",
-        )
+        raise too_many_fields(limits)
     for name in fields:
         _check_identifier("field", name)
 
@@ -64,10 +66,19 @@ def check_tags(tags: Tags, limits: Limits) -> None:
     for key, value in tags:
         size += _byte_length(key, "the key of tag", key) + _byte_length(value, "the value of tag", key)
     if size > limits.max_tag_bytes:
-        raise Rejected(
-            "max_tag_bytes",
-            f"{size} bytes of tags, at most {limits.max_tag_bytes} are allowed (INGEST_MAX_TAG_BYTES)",
-        )
+        raise too_many_tag_bytes(limits)
+
+
+def too_many_fields(limits: Limits) -> Rejected:
+    """What to raise for a point with more fields than `limits` allow."""
+    setting = "INGEST_MAX_FIELDS_PER_MEASUREMENT"
+    return Rejected("max_fields", f"the point has more than {limits.max_fields} fields ({setting})")
+
+
+def too_many_tag_bytes(limits: Limits) -> Rejected:
+    """What to raise for a point with longer tags than `limits` allow."""
+    setting = "INGEST_MAX_TAG_BYTES"
+    return Rejected("max_tag_bytes", f"the point has more than {limits.max_tag_bytes} bytes of tags ({setting})")
 
 
 def _check_identifier(kind: str, name: str) -> None:

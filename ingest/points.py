@@ -18,7 +18,7 @@ LISTED_REJECTIONS = 100
 LISTED_NAMES = 10
 """How many names of skipped fields an answer lists; all are counted."""
 
-SHAPE_BYTES = 1000
+SHAPE_BYTES = 2000
 POINT_BYTES = 64
 VALUE_BYTES = 16
 """What a shape, a point and a value hold in memory, near enough: here, and once more in the copy for COPY."""

@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from service.logs import LogFormat
-from service.settings import MEBIBYTES, Settings
+from service.settings import MEBIBYTES, Settings, Words
 
 
 class IngestSettings(Settings):
@@ -57,7 +57,7 @@ class IngestSettings(Settings):
     max_ahead_seconds: int = Field(
         2 * 86_400, ge=0, description="furthest time taken, after now; a later point is rejected"
     )
-    host_tags: list[str] = Field(
+    host_tags: Words = Field(
         ["host", "hostname", "host.name", "instance"],
         description="tags that fill a series' host, the first that it has",
     )

@@ -1,7 +1,7 @@
-"""What an error of the database means for the write that met it.
+"""What an error of the database means for the points that met it.
 
-The classes are those of "PostgreSQL Error Codes" in its documentation. What is not known is tried again: a
-write is given up only when its time is over, and its client is told so.
+The classes are those of "PostgreSQL Error Codes" in its documentation. What is not known is tried again, each
+request by itself: points are never dropped because of an error that nobody foresaw.
 """
 
 from __future__ import annotations
@@ -14,43 +14,74 @@ import asyncpg
 class Meaning(enum.Enum):
     """What to do next."""
 
-    DUPLICATE = "some point is there already: merge"
+    AGAIN = "it fails for all or for none, and may work in a moment: try again"
     STALE = "what we remember of the catalog is not so any more: learn it again"
-    DATA = "some value cannot be stored: find whose it is"
-    RETRY = "it may work in a moment"
+    DATA = "something sent cannot be stored: find whose it is, and refuse it"
+    UNKNOWN = "it may be due to one request: try each by itself"
 
 
 class StaleCatalogError(Exception):
-    """The database is not the one whose series ids we remember."""
+    """The catalog is not the one whose series ids we remember."""
 
 
+class DatabaseAwayError(Exception):
+    """No connection could be made; the cause says why, whatever its SQLSTATE means elsewhere."""
+
+
+_CONTENTION = {"23505", "40P01", "55P03"}  # unique_violation, deadlock_detected, lock_not_available
 _STALE = {"42P01", "42703", "3F000"}  # undefined_table, undefined_column, invalid_schema_name
-_DATA_CLASSES = {"22", "23"}  # data exception, integrity constraint violation
+_DATA_CLASSES = {"22", "23", "54"}  # data exception, integrity constraint violation, program limit exceeded
+_AGAIN_CLASSES = {"08", "40", "58"}  # connection exception, transaction rollback, system error
+_AGAIN = {
+    "25006",  # read_only_sql_transaction
+    "53100",  # disk_full
+    "53300",  # too_many_connections
+    "57P01",  # admin_shutdown
+    "57P02",  # crash_shutdown
+    "57P03",  # cannot_connect_now
+    "57P04",  # database_dropped
+    "57P05",  # idle_session_timeout
+}
 
 
 def meaning(error: BaseException) -> Meaning:
-    """Class `error`, which came from asyncpg, the network or `StaleCatalogError`."""
+    """Class `error`, which came from asyncpg, the network or `ingest.database`."""
     if isinstance(error, StaleCatalogError):
         return Meaning.STALE
     code = sqlstate(error)
-    if code == "23505":
-        return Meaning.DUPLICATE
+    if isinstance(error, DatabaseAwayError) or code in _AGAIN or code[:2] in _AGAIN_CLASSES:
+        return Meaning.AGAIN
     if code in _STALE:
         return Meaning.STALE
     if code[:2] in _DATA_CLASSES:
         return Meaning.DATA
-    return Meaning.RETRY
+    return Meaning.UNKNOWN
+
+
+def is_contention(error: BaseException) -> bool:
+    """Whether somebody else writes, or wrote, the same points, so that merging with them will help."""
+    return sqlstate(error) in _CONTENTION
 
 
 def sqlstate(error: BaseException) -> str:
     """The SQLSTATE; 08006, connection failure, for what the network or the driver reports."""
-    if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate or "XX000")
+    origin = _origin(error)
+    if isinstance(origin, asyncpg.PostgresError):
+        return str(origin.sqlstate or "XX000")
     return "08006"
 
 
 def summary(error: BaseException) -> str:
     """What to tell people: the server's message without its detail, which may quote data; never a password."""
-    if isinstance(error, asyncpg.PostgresError):
-        return str(error).splitlines()[0]
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    origin = _origin(error)
+    if isinstance(origin, asyncpg.PostgresError):
+        return str(origin).splitlines()[0]
+    return f"{type(origin).__name__}: {origin}" if str(origin) else type(origin).__name__
+
+
+def _origin(error: BaseException) -> BaseException:
+    """What the server said last before it closed the connection; else why there was none."""
+    causes = [error]
+    while cause := causes[-1].__cause__:
+        causes.append(cause)
+    return next((one for one in reversed(causes) if isinstance(one, asyncpg.PostgresError)), causes[-1])

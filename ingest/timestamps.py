@@ -31,7 +31,7 @@ def precision_ns(name: str | None, default: str) -> int:
     unit = PRECISIONS_NS.get(name if name else default)
     if unit is None:
         raise BadRequest(
-            f"precision={name!r} is unknown, allowed are {', '.join(PRECISIONS_NS)}", parameter="precision"
+            f"precision={str(name)[:20]!r} is unknown, allowed are {', '.join(PRECISIONS_NS)}", parameter="precision"
         )
     return unit
 

@@ -1,8 +1,11 @@
 """The writer: requests' points gather while the copiers are busy, and go together when one is free.
 
-A request waits in one queue until a copier takes it, at once when one is idle. The copier takes everything that
-waits, up to a bound in bytes, and commits it as one group (`ladder`): the busier the database, the larger the
-groups. The acknowledgement is the commit: `write` returns when the points are in the database, and not before.
+1. A request whose series are all known waits for a copier; another one waits for the learner first, which asks
+   the catalog for everything that the waiting requests lack, at once.
+2. A copier takes everything that waits, up to a bound in bytes, at once when it is idle, and commits it as one
+   group (`ladder`): the busier the database, the larger the groups.
+3. What was not committed waits again, each request until its time is over: then it is refused.
+4. The acknowledgement is the commit: `write` returns when the points are in the database, and not before.
 
 What waits is bounded by the budget that each request holds until its answer (`budget`), not here.
 """
@@ -10,23 +13,28 @@ What waits is bounded by the budget that each request holds until its answer (`b
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 import time
-from collections import deque
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from ingest.catalog import Catalog
-from ingest.copy import Columns
 from ingest.database import DATABASE_ERRORS
 from ingest.instruments import Instruments
-from ingest.ladder import Job, Ladder
+from ingest.job import Job
+from ingest.ladder import Ladder
 from ingest.points import Batch
 from ingest.settings import IngestSettings
-from ingest.sqlstates import sqlstate, summary
+from ingest.sqlstates import Meaning, meaning, sqlstate, summary
 from service import logs
-from service.errors import Unavailable
+from service.errors import BadRequest, HttpError, Unavailable
 
 log = logs.get(__name__)
 
-RESOLVE_PAUSE_SECONDS = 0.2
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 1.0
 
 
 class Writer:
@@ -37,61 +45,176 @@ class Writer:
         self._catalog = catalog
         self._ladder = ladder
         self._instruments = instruments
-        self._queue: deque[Job] = deque()
-        self._filled = asyncio.Condition()
+        self._unknown = _Queue()
+        self._ready = _Queue()
+        instruments.queued_requests.set_function(lambda: len(self._ready))
 
     async def write(self, batch: Batch) -> None:
         """Commit the batch's accepted points; some may still be rejected, past a limit of the catalog.
 
         Raises `Unavailable` when the database cannot take them, `BadRequest` when it refuses a value.
         """
-        deadline = time.monotonic() + self._settings.retry_seconds
-        await self._resolve(batch, deadline)
-        columns = [Columns.of(rows) for rows in batch.rows]
-        if not columns:
-            return
-        job = Job(batch, columns, deadline)
-        async with self._filled:
-            self._queue.append(job)
-            self._filled.notify()
-        self._instruments.queued_requests.set(len(self._queue))
-        await job.done
+        job = Job(batch)
+        timer = asyncio.get_running_loop().call_later(self._settings.retry_seconds, job.end_wait)
+        self._queue(job)
+        try:
+            await job.done
+        except Unavailable:
+            self._instruments.rungs.labels("give_up").inc()
+            raise
+        finally:
+            timer.cancel()
+            self._unknown.discard(job)
+            self._ready.discard(job)
 
     async def run(self) -> None:
-        """Run the copiers until cancelled."""
+        """Run the learner and the copiers until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._learner())
             for _ in range(self._settings.copiers):
                 group.create_task(self._copier())
 
-    async def _copier(self) -> None:
+    def _queue(self, job: Job) -> None:
+        """Let a job wait for what it needs next."""
+        if job.done.done():
+            return
+        known = self._catalog.known(job.batch)
+        if known is None:
+            self._unknown.put(job)
+        elif known.shapes:
+            job.queue(known.epoch, known.shapes)
+            self._ready.put(job)
+        else:
+            job.succeed()
+
+    async def _learner(self) -> None:
+        pause = _Pause()
         while True:
-            async with self._filled:
-                await self._filled.wait_for(lambda: self._queue)
-                jobs = self._take()
+            jobs = await self._unknown.take()
+            with _answered(jobs):
+                await pause.after(has_failed=not await self._learn(jobs))
+                for job in jobs:
+                    self._queue(job)
+
+    async def _learn(self, jobs: Sequence[Job]) -> bool:
+        """Learn what the jobs lack; False when there was an error."""
+        try:
+            errors = await self._catalog.learn([job.batch for job in jobs])
+        except DATABASE_ERRORS as error:
+            self._instruments.database_errors.labels(sqlstate(error)).inc()
+            for job in jobs:
+                job.set_back(Meaning.AGAIN, error)
+            return False
+        for measurement, fault in errors.items():
+            self._instruments.database_errors.labels(sqlstate(fault)).inc()
+            log.warning(
+                "a measurement could not be learned",
+                measurement=measurement,
+                sqlstate=sqlstate(fault),
+                error=summary(fault),
+            )
+        for job in jobs:
+            faults = [errors[rows.measurement] for rows in job.batch.rows if rows.measurement in errors]
+            if faults and meaning(faults[0]) is Meaning.DATA:
+                job.fail(BadRequest(f"the database refuses a name: {summary(faults[0])}", sqlstate=sqlstate(faults[0])))
+            elif faults:
+                job.set_back(Meaning.UNKNOWN, faults[0])
+        return not errors
+
+    async def _copier(self) -> None:
+        pause = _Pause()
+        while True:
+            jobs = await self._ready.take(self._settings.max_batch_bytes)
             began = time.monotonic()
             for job in jobs:
                 self._instruments.wait_seconds.observe(began - job.queued_at)
-            self._instruments.batch_points.observe(sum(len(c) for job in jobs for c in job.columns))
-            await self._ladder.commit(jobs)
-            self._instruments.commit_seconds.observe(time.monotonic() - began)
+            with _answered(jobs):
+                await self._ladder.commit(jobs)
+                self._instruments.commit_seconds.observe(time.monotonic() - began)
+                await pause.after(has_failed=self._try_again([job for job in jobs if not job.done.done()]))
 
-    def _take(self) -> list[Job]:
-        """What waits, oldest first, up to the bound in bytes but one request at least."""
-        jobs = [self._queue.popleft()]
-        size = jobs[0].size_bytes
-        while self._queue and (size := size + self._queue[0].size_bytes) <= self._settings.max_batch_bytes:
-            jobs.append(self._queue.popleft())
-        self._instruments.queued_requests.set(len(self._queue))
+    def _try_again(self, jobs: Sequence[Job]) -> bool:
+        """Let jobs that were set back wait for what they need next; True when nobody's would be committed now."""
+        again = [job for job in jobs if job.setback is Meaning.AGAIN]
+        if again:
+            self._instruments.rungs.labels("retry").inc()
+            self._ready.put_back(again)
+        for job in jobs:
+            if job.setback is Meaning.STALE:
+                self._instruments.rungs.labels("relearn").inc()
+                job.relearned = True
+                self._catalog.doubt(job.batch)
+                self._queue(job)
+            elif job.setback is Meaning.UNKNOWN:
+                self._instruments.rungs.labels("retry").inc()
+                job.alone = True
+                self._catalog.doubt(job.batch)
+                asyncio.get_running_loop().call_later(LONGEST_PAUSE_SECONDS, self._queue, job)
+        return bool(again)
+
+
+@contextmanager
+def _answered(jobs: Sequence[Job]) -> Iterator[None]:
+    """Whatever a fault of ours does to these jobs: they are answered, and the work goes on."""
+    try:
+        yield
+    except Exception:
+        log.exception("points could not be written because of a fault of ingest", requests=len(jobs))
+        for job in jobs:
+            job.fail(HttpError("an unexpected error; the service's log has it"))
+
+
+class _Queue:
+    """Jobs that wait, oldest first."""
+
+    def __init__(self) -> None:
+        self._jobs: OrderedDict[Job, None] = OrderedDict()
+        self._filled = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def put(self, job: Job) -> None:
+        self._jobs[job] = None
+        self._filled.set()
+
+    def put_back(self, jobs: Sequence[Job]) -> None:
+        """Put jobs where they were taken from."""
+        for job in reversed(jobs):
+            self.put(job)
+            self._jobs.move_to_end(job, last=False)
+
+    def discard(self, job: Job) -> None:
+        """Remove a job that has its outcome, if it is here."""
+        self._jobs.pop(job, None)
+
+    async def take(self, max_bytes: float = math.inf) -> list[Job]:
+        """Wait for a job; take all that wait, up to a bound in bytes, but one at least."""
+        while not self._jobs:
+            self._filled.clear()
+            await self._filled.wait()
+        jobs: list[Job] = []
+        size = 0
+        for job in self._jobs:
+            size += job.size_bytes
+            if jobs and (size > max_bytes or job.alone or jobs[0].alone):
+                break
+            jobs.append(job)
+        for job in jobs:
+            self.discard(job)
         return jobs
 
-    async def _resolve(self, batch: Batch, deadline: float) -> None:
-        """Resolve the batch's series, again and again while the database cannot; `Unavailable` at last."""
-        while True:
-            try:
-                return await self._catalog.resolve(batch)
-            except DATABASE_ERRORS as error:
-                self._instruments.database_errors.labels(sqlstate(error)).inc()
-                if time.monotonic() >= deadline:
-                    log.warning("series could not be resolved", sqlstate=sqlstate(error), error=summary(error))
-                    raise Unavailable(f"the database cannot take points now: {summary(error)}") from None
-            await asyncio.sleep(RESOLVE_PAUSE_SECONDS)
+
+class _Pause:
+    """Growing and random pauses between tries."""
+
+    def __init__(self) -> None:
+        self._seconds = FIRST_PAUSE_SECONDS
+
+    async def after(self, *, has_failed: bool) -> None:
+        """Wait after a failure, longer after several in a row; not at all after a success."""
+        if not has_failed:
+            self._seconds = FIRST_PAUSE_SECONDS
+            return
+        await asyncio.sleep(self._seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+        self._seconds = min(2 * self._seconds, LONGEST_PAUSE_SECONDS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import signal
 import sys
 import time
@@ -19,6 +20,8 @@ from typing import Any
 import orjson
 import uvloop
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import server_logger
 from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -29,6 +32,8 @@ from service.errors import HttpError, error_body
 log = logs.get(__name__)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # else every counter has its birth beside it
+CLIENT_LEFT = 499
+"""The status that no client sees, as nginx has it: it left before it was answered."""
 CODES = {
     400: "invalid",
     401: "unauthorized",
@@ -38,6 +43,20 @@ CODES = {
     413: "request too large",
     415: "unsupported media type",
 }
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Let aiohttp log what a client sent that is no HTTP, but as one line and without a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, (HttpProcessingError, web.RequestPayloadError)):
+        # Its text quotes the client, and what it quotes may be a secret.
+        record.msg, record.args = f"{record.getMessage()}: {type(error).__name__}", ()
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.exc_info = None
+    return True
+
+
+server_logger.addFilter(_in_one_line)
 
 
 @dataclass(frozen=True)
@@ -138,21 +157,25 @@ async def _explained(request: web.Request, handler: Handler) -> web.StreamRespon
         if error.status < 400:
             raise
         return _from_aiohttp(request, error)
-    except ConnectionError:
-        raise  # the client left while it was being read or answered: nobody is there to be told
-    except Exception:
+    except web.RequestPayloadError as error:
+        return json_response(error_body("invalid", f"the body cannot be read: {error}"), status=400)
+    except Exception as error:
+        if isinstance(error, OSError) and request.transport is None:
+            # The client left while it was being read; nobody hears this, but it is counted.
+            return json_response(error_body("client closed request", "the client left"), status=CLIENT_LEFT)
         log.exception("a request failed unexpectedly", method=request.method, path=request.path)
         return json_response(error_body("internal error", "an unexpected error; the service's log has it"), status=500)
 
 
 def _from_aiohttp(request: web.Request, error: web.HTTPException) -> web.Response:
     message = error.text or error.reason
+    path = request.rel_url.raw_path[:200]
     headers = {}
     if isinstance(error, web.HTTPNotFound):
-        message = f"there is nothing at {request.path}"
+        message = f"there is nothing at {path}"
     elif isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        message = f"{request.path} takes {allowed}, not {error.method}"
+        message = f"{path} takes {allowed}, not {error.method}"
         headers["Allow"] = allowed
     code = CODES.get(error.status, error.reason.lower())
     return json_response(error_body(code, message), status=error.status, headers=headers)

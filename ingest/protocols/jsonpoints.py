@@ -3,19 +3,26 @@
 The full form names its parts, `{"measurement": "cpu", "time": ..., "tags": {...}, "fields": {...}}`; the flat form
 is any other object, where strings are tags and numbers are fields: `{"host": "web-1", "cpu_usage": 12.5}`. In both,
 `measurement` is `metrics` when absent and `time` is RFC 3339 or a number in the request's precision, now when
-absent. Booleans are 1 and 0; null is as good as absent; a field that is not a number is skipped.
+absent. Booleans are 1 and 0; null is as good as absent; a field that is not a number is skipped, and so are NaN and
+Infinity, which some encoders write although JSON has neither. Of a member given twice, the last counts.
+
+Arrays are read element by element and lines one by one: a long body parsed at once would hold everybody else up,
+and take many times its size in memory. So the points of an array up to a fault are taken, and all lines but the
+faulty.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
+from itertools import count, islice
 from typing import Any
 
 import orjson
 
-from ingest.names import Rejected
+from ingest.names import Rejected, listed, shown
 from ingest.points import Batch
 from ingest.series import SeriesCache
 from ingest.timestamps import Window, parse_rfc3339
@@ -23,7 +30,18 @@ from service.errors import BadRequest
 
 DEFAULT_MEASUREMENT = "metrics"
 MEMBERS = ("measurement", "time", "tags", "fields")
-POINTS_BETWEEN_PAUSES = 500
+
+POINTS_BETWEEN_PAUSES = 100
+MAX_POINT_CHARACTERS = 1024 * 1024
+"""The longest element or line that is parsed: no point within the other bounds is near it."""
+FIRST_TRY_CHARACTERS = 4096
+LINES_LOOKED_AT = 100
+"""How many lines are tried before a body is found to be no NDJSON."""
+
+PARSER = json.JSONDecoder()
+SPACE = re.compile(r"[ \t\r\n]*")
+LINE = re.compile(rb"[^\s][^\n]*")
+EMPTY_ARRAY = re.compile(r"[ \t\r\n]*\[[ \t\r\n]*\][ \t\r\n]*")
 
 Parsed = tuple[int, Any]
 """A place in the body, and what stands there: a JSON value, or the `Rejected` that says why there is none."""
@@ -32,71 +50,127 @@ Parsed = tuple[int, Any]
 def decode(
     body: bytes, batch: Batch, cache: SeriesCache, *, precision_ns: int, window: Window, lines: bool
 ) -> Iterator[None]:
-    """Add every point of `body` to `batch`, and pause now and then: the caller iterates to the end.
+    """Add every point of `body` to `batch`, and pause now and then and at the end: the caller iterates.
 
     `lines` says that the client declared NDJSON; undeclared, it is recognised. Raises `BadRequest` when the body
     as a whole is not JSON.
     """
-    for count, (place, element) in enumerate(_elements(body, batch, lines), start=1):
+    for done, (place, element) in enumerate(_elements(body, batch, lines), start=1):
         try:
             _add(element, place, batch, cache, precision_ns, window)
         except Rejected as rejected:
             batch.reject(place, rejected.reason, str(rejected))
-        if count % POINTS_BETWEEN_PAUSES == 0:
+        if done % POINTS_BETWEEN_PAUSES == 0:
             yield
+    yield
 
 
 def _elements(body: bytes, batch: Batch, lines: bool) -> Iterator[Parsed]:
-    if not lines:
-        try:
-            document = _parse(body)
-        except ValueError as error:
-            lines = _looks_like_lines(body)
-            if not lines:
-                raise BadRequest(f"the body is not JSON: {error}") from None
-        else:
-            batch.place_name = "index"
-            return iter(enumerate(document if isinstance(document, list) else [document]))
-    batch.place_name = "line"
-    return _by_line(body)
-
-
-def _looks_like_lines(body: bytes) -> bool:
-    """Whether some line is a whole JSON object, though the body is not: then each line stands for itself."""
-    return any(_is_object(line) for line in body.splitlines() if line.startswith(b"{"))
+    first = LINE.search(body)
+    if first is None or lines or _is_object(first[0]):
+        return _by_line(body)
+    try:
+        elements = _array(_text(body)) if first[0].startswith(b"[") else iter([(0, _alone(body))])
+    except Rejected as rejected:
+        if any(_is_object(line[0]) for line in islice(LINE.finditer(body), LINES_LOOKED_AT)):
+            return _by_line(body)
+        raise BadRequest(f"the body is {rejected}") from None
+    batch.place_name = "index"
+    return elements
 
 
 def _is_object(line: bytes) -> bool:
     try:
-        return isinstance(_parse(line), dict)
-    except ValueError:
+        return line.startswith(b"{") and isinstance(_alone(line), dict)
+    except Rejected:
         return False
 
 
 def _by_line(body: bytes) -> Iterator[Parsed]:
-    for number, line in enumerate(body.split(b"\n"), start=1):
-        if not line or line.isspace():
-            continue
+    number, end = 1, 0
+    for line in LINE.finditer(body):
+        number += body.count(b"\n", end, line.start())
+        end = line.start()
         try:
-            yield number, _parse(line)
-        except ValueError as error:
-            yield number, Rejected("syntax", f"not JSON: {error}")
+            yield number, _alone(line[0])
+        except Rejected as rejected:
+            yield number, rejected
 
 
-def _parse(text: bytes) -> Any:
-    """Parse JSON, and the NaN and Infinity that some encoders write although JSON has none.
+def _array(text: str) -> Iterator[Parsed]:
+    """Each element of the array that `text` begins with; after them a `Rejected` if it does not end as one."""
+    if EMPTY_ARRAY.fullmatch(text):
+        return
+    at = text.index("[") + 1
+    for place in count():
+        try:
+            value, at = _value(text, _skip_space(text, at))
+        except Rejected as rejected:
+            yield place, rejected
+            return
+        yield place, value
+        at = _skip_space(text, at)
+        if not text.startswith(",", at):
+            break
+        at += 1
+    if not text.startswith("]", at):
+        yield place + 1, Rejected("syntax", f"not JSON: expected a comma or ] at character {at + 1}")
+    elif (at := _skip_space(text, at + 1)) < len(text):
+        yield place + 1, Rejected("syntax", f"not JSON: expected the end after the array, at character {at + 1}")
 
-    Raises ValueError; its text says where.
-    """
+
+def _alone(raw: bytes) -> Any:
+    """The one value that `raw` holds. Raises `Rejected`."""
+    if len(raw) > MAX_POINT_CHARACTERS:
+        raise Rejected("syntax", f"longer than {MAX_POINT_CHARACTERS} bytes, which no point is")
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        if b"NaN" not in text and b"Infinity" not in text:
-            raise
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        pass  # there may be a NaN in it, which orjson does not read
+    text = _text(raw)
+    value, end = _value(text, _skip_space(text, 0))
+    if (end := _skip_space(text, end)) < len(text):
+        raise Rejected("syntax", f"not JSON: expected the end at character {end + 1}")
+    return value
+
+
+def _value(text: str, at: int) -> tuple[Any, int]:
+    """The value that begins at `at`, and where it ends. Raises `Rejected`.
+
+    It is looked for in a short piece first, and then in longer ones: what follows it is not to be copied each time.
+    """
+    size = FIRST_TRY_CHARACTERS
+    while size <= MAX_POINT_CHARACTERS:
+        is_rest = at + size >= len(text)
         try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            raise error from None
+            value, length = PARSER.raw_decode(text[at : at + size])
+        except (ValueError, RecursionError) as error:
+            if is_rest:
+                raise _not_json(error, at) from None
+        else:
+            if length < size or is_rest:  # a number that ends where the piece ends may go on
+                return value, at + length
+        size *= 16
+    raise Rejected("syntax", f"not JSON, or longer than {MAX_POINT_CHARACTERS} characters, from character {at + 1} on")
+
+
+def _not_json(error: ValueError | RecursionError, at: int) -> Rejected:
+    if isinstance(error, json.JSONDecodeError):
+        return Rejected("syntax", f"not JSON: {error.msg}, at character {at + error.pos + 1}")
+    what = "it is nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
+    return Rejected("syntax", f"not JSON that is read here: {what}")
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise Rejected("syntax", f"not UTF-8, at byte {error.start + 1}") from None
+
+
+def _skip_space(text: str, at: int) -> int:
+    space = SPACE.match(text, at)
+    return space.end() if space else at
 
 
 def _add(element: Any, place: int, batch: Batch, cache: SeriesCache, precision_ns: int, window: Window) -> None:
@@ -113,7 +187,7 @@ def _add(element: Any, place: int, batch: Batch, cache: SeriesCache, precision_n
         raise Rejected("syntax", f"measurement is a string, not {_kind(measurement)}")
     time = _time(element.get("time"), precision_ns, window)
     if not fields:
-        raise Rejected("no_number", f"no field is a number{f': {_some(skipped)}' if skipped else ''}")
+        raise Rejected("no_number", f"no field is a number{f': {listed(skipped)}' if skipped else ''}")
     batch.add(cache.find(measurement, tags), time, fields, place)
     for name in skipped:
         batch.skip_field(name)
@@ -122,7 +196,7 @@ def _add(element: Any, place: int, batch: Batch, cache: SeriesCache, precision_n
 def _full(element: dict[str, Any]) -> tuple[dict[str, str], dict[str, float], list[str]]:
     for member in element:
         if member not in MEMBERS:
-            raise Rejected("syntax", f"unknown member {member[:60]!r}; a point has {', '.join(MEMBERS)}")
+            raise Rejected("syntax", f"unknown member {shown(member)!r}; a point has {', '.join(MEMBERS)}")
     tags = {}
     for key, value in _object(element, "tags").items():
         if not key:
@@ -185,8 +259,8 @@ def _tag_value(key: str, value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, (bool, int, float)):
-        return orjson.dumps(value).decode()
-    raise Rejected("syntax", f"the value of tag {key[:60]!r} is a string, not {_kind(value)}")
+        return json.dumps(value)
+    raise Rejected("syntax", f"the value of tag {shown(key)!r} is a string, not {_kind(value)}")
 
 
 def _time(value: Any, precision_ns: int, window: Window) -> int:
@@ -214,8 +288,3 @@ _KINDS: list[tuple[type, str]] = [
 
 def _kind(value: Any) -> str:
     return next((name for kind, name in _KINDS if isinstance(value, kind)), "null")
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(name[:60] for name in names[:5])
-    return shown + (", ..." if len(names) > 5 else "") + (" is none" if len(names) == 1 else " are none")

@@ -18,219 +18,237 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import count
 
-from ingest.names import Rejected
+from ingest.names import MAX_NAME_BYTES, Rejected, listed, too_many_fields, too_many_tag_bytes
 from ingest.points import Batch
 from ingest.protocols import plain
-from ingest.protocols.heads import CONTROL, HEAD, KEY, KEY_WORD, MEASUREMENT, TAG, series_of, shown, unescaped
+from ingest.protocols.heads import (
+    CACHED_BYTES,
+    CONTROL,
+    HEAD,
+    KEY,
+    KEY_WORD,
+    MEASUREMENT,
+    TAG,
+    series_of,
+    shown,
+    text,
+    unescaped,
+)
 from ingest.series import SeriesCache
 from ingest.timestamps import Window
 
-PIECE_BYTES = 128 * 1024
-"""How much is read before the caller gets the chance to do something else: a millisecond's work, or ten."""
+PIECE_BYTES = 32 * 1024
+LINES_BETWEEN_PAUSES = 200
+"""How much is read before the caller gets the chance to do something else: a millisecond's work, or less."""
+MAX_FIELD_BYTES = 1024 * 1024
+"""A longer string is not looked for the end of."""
 
 _NUMBER = rb"(?P<number>-?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?)(?P<suffix>[iu]?)"
 _BOOLEAN = rb"(?P<boolean>[tTfF][a-zA-Z]*+)"
-_STRING = rb'"(?:\\["\\]|[^"])*+"'
+_STRING = rb'(?P<string>"(?:[^"\\]++|\\["\\]?)*+")'
 _END = rb"(?=[, \r\n]|\Z)"
 
 FIELD = re.compile(rb"(?P<key>" + KEY_WORD + rb")=(?:" + _NUMBER + rb"|" + _BOOLEAN + rb"|" + _STRING + rb")" + _END)
 STRING = re.compile(_STRING)
-TIME = re.compile(rb" *+(?P<time>-?\d++)? *+(?:\r?\n|\r?\Z)")
-COMMENT = re.compile(rb"#[^" + CONTROL + rb"]*+(?:\r?\n|\Z)")
-BLANK = re.compile(rb" *+(?:\r?\n)?")
-LINE_END = re.compile(rb"\n|\Z")
+GAP = re.compile(rb" ++")
+TIME = re.compile(rb"(?: ++(?P<time>-?\d++))? *+(?:\r?\n|\r?\Z)")
+NO_POINTS = re.compile(rb"(?: *+(?:#[^" + CONTROL + rb"]*+)?(?:\r?\n|\r?\Z))+| ++")
+"""Blank lines and comments; or the spaces that a line may begin with."""
+WORD = re.compile(rb"[^, \r\n]*+")
+REST = re.compile(rb"[^\r\n]*+")
 
 BOOLEANS = {
     **dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), 1.0),
     **dict.fromkeys((b"f", b"F", b"false", b"False", b"FALSE"), 0.0),
 }
 RANGES = {b"i": (-(2**63), 2**63 - 1), b"u": (0, 2**64 - 1)}
-
-
-@dataclass(slots=True)
-class _Cursor:
-    """Where the decoder stands in the body."""
-
-    at: int = 0
-    line: int = 1
+MAX_DIGITS = 1000
+"""Of an integer or a time; Python refuses to read thousands."""
 
 
 def decode(body: bytes, batch: Batch, cache: SeriesCache, *, precision_ns: int, window: Window) -> Iterator[None]:
-    """Add every point of `body` to `batch`, and pause now and then: the caller iterates to the end.
+    """Add every point of `body` to `batch`, and pause now and then and at the end: the caller iterates.
 
     `precision_ns` is the unit of the times, in nanoseconds; `window` says which times are taken.
     """
-    cursor = _Cursor()
-    while cursor.at < len(body):
-        stop = body.find(b"\n", cursor.at + PIECE_BYTES) + 1 or len(body)
-        piece = body[cursor.at : stop]
-        if count := plain.decode(piece, cursor.line, batch, cache, precision_ns, window):
-            cursor.at, cursor.line = stop, cursor.line + count
+    reader = _Reader(body, batch, cache, precision_ns, window)
+    while reader.at < len(body):
+        stop = body.find(b"\n", reader.at + PIECE_BYTES) + 1 or len(body)
+        done = 0
+        if stop - reader.at <= 2 * PIECE_BYTES:
+            done = plain.decode(body[reader.at : stop], reader.line, batch, cache, precision_ns, window)
+        if done:
+            reader.at, reader.line = stop, reader.line + done
         else:
-            _decode_until(stop, body, cursor, batch, cache, precision_ns, window)
+            yield from reader.read_until(stop)
         yield
 
 
-def _decode_until(
-    stop: int,
-    body: bytes,
-    cursor: _Cursor,
-    batch: Batch,
-    cache: SeriesCache,
-    precision_ns: int,
-    window: Window,
-) -> None:
-    """Read line by line up to `stop`, the end of a line; or further, when that is inside a string."""
-    for _ in _lines(stop, body, cursor, batch):
-        start, line = cursor.at, cursor.line
+class _Reader:
+    """Reads a body line by line: `at` is where it stands, in the line of the number `line`."""
+
+    def __init__(self, body: bytes, batch: Batch, cache: SeriesCache, precision_ns: int, window: Window) -> None:
+        self.body = body
+        self.at = 0
+        self.line = 1
+        self._batch = batch
+        self._cache = cache
+        self._precision_ns = precision_ns
+        self._window = window
+
+    def read_until(self, stop: int) -> Iterator[None]:
+        """Read up to `stop`, the end of a line; or further, when that is inside a string. Pauses now and then."""
+        for done in count():
+            if self.at >= stop:
+                return
+            if done % LINES_BETWEEN_PAUSES == 0:
+                yield
+            start = self.at
+            if nothing := NO_POINTS.match(self.body, start, stop):
+                self.at = nothing.end()
+            else:
+                self._read_line()
+            self.line += self.body.count(b"\n", start, self.at)
+
+    def _read_line(self) -> None:
         try:
-            _point(body, cursor, batch, cache, precision_ns, window)
+            self._read_point()
         except Rejected as rejected:
-            batch.reject(line, rejected.reason, str(rejected))
-            if cursor.at == start:  # it could not be read to its end: go on with the next line
-                cursor.at = LINE_END.search(body, start).end()  # type: ignore[union-attr]
-        cursor.line = line + body.count(b"\n", start, cursor.at)
+            self._batch.reject(self.line, rejected.reason, str(rejected))
+            self.at = self.body.find(b"\n", self.at) + 1 or len(self.body)
+
+    def _read_point(self) -> None:
+        """Read one line and add its point. On `Rejected`, `at` is how far the line was understood."""
+        if self.body.startswith(b"#", self.at):
+            raise Rejected("syntax", "a comment holds a control character")
+        limit = self.at + self._cache.limits.max_head_bytes
+        head = HEAD.match(self.body, self.at, limit)
+        gap = GAP.match(self.body, head.end()) if head and head.end() < limit else None
+        if head is None or gap is None:
+            raise self._head_fault(limit)
+        self.at = gap.end()
+        fields, skipped = self._read_fields()
+        tail = TIME.match(self.body, self.at)
+        if tail is None:
+            raise self._time_fault()
+        time = self._time(tail["time"])
+        series = series_of(head[0], self._cache)
+        if not fields:
+            raise Rejected("no_number", f"no field is a number: {listed(skipped)} hold strings")
+        self._batch.add(series, time, fields, self.line)
+        for name in skipped:
+            self._batch.skip_field(name)
+        self.at = tail.end()
+
+    def _read_fields(self) -> tuple[dict[str, float], list[str]]:
+        """Read the fields: the numbers, and the names of strings."""
+        fields: dict[str, float] = {}
+        skipped: list[str] = []
+        for _ in range(self._cache.limits.max_fields):
+            match = FIELD.match(self.body, self.at, self.at + MAX_FIELD_BYTES)
+            if match is None:
+                raise self._field_fault()
+            self.at = match.end()
+            name = _name(match["key"])
+            value = _value(match)
+            if value is None:
+                skipped.append(name)
+            else:
+                fields[name] = value
+            if not self.body.startswith(b",", self.at):
+                return fields, skipped
+            self.at += 1
+        raise too_many_fields(self._cache.limits)
+
+    def _time(self, digits: bytes | None) -> int:
+        """The point's time in microseconds."""
+        if digits is None:
+            return self._window.default(self._precision_ns)
+        if len(digits) > MAX_DIGITS or not -(2**63) <= (nanoseconds := int(digits) * self._precision_ns) < 2**63:
+            raise Rejected("time", f"time {shown(digits)} is out of range; is the precision right?")
+        return self._window.check(nanoseconds // 1000)
+
+    def _head_fault(self, limit: int) -> Rejected:
+        """Say what keeps the head, which ends before `limit`, from being read."""
+        measurement = MEASUREMENT.match(self.body, self.at, limit)
+        if measurement is None:
+            return self._expected("a measurement", self.at)
+        at = measurement.end()
+        while tag := TAG.match(self.body, at, limit):
+            at = tag.end()
+        key = KEY.match(self.body, at + 1, limit)
+        end = key.end() if key else at
+        if len(self.body) > limit and end + 1 >= limit:
+            return too_many_tag_bytes(self._cache.limits)
+        if not self.body.startswith(b",", at):
+            return self._expected("a comma and a tag, or a space and a field", at)
+        if key is None:
+            return self._expected("a tag's key after the comma", at + 1)
+        if not self.body.startswith(b"=", end):
+            return self._expected(f"= after tag {shown(key[0])}", end)
+        return self._expected(f"a value after tag {shown(key[0])}", end + 1)
+
+    def _field_fault(self) -> Rejected:
+        """Say what keeps `FIELD` from matching, and go behind it when it is a string."""
+        key = KEY.match(self.body, self.at)
+        if key is None:
+            return self._expected("a field's key", self.at)
+        at = key.end() + 1
+        if not self.body.startswith(b"=", at - 1):
+            return self._expected(f"= after field {shown(key[0])}", at - 1)
+        if string := STRING.match(self.body, at, at + MAX_FIELD_BYTES):
+            self.at = string.end()
+            return self._expected(f"a comma, a space or the end of the line after field {shown(key[0])}", self.at)
+        if self.body.startswith(b'"', at):
+            bound = (
+                f"within {MAX_FIELD_BYTES} bytes" if len(self.body) > at + MAX_FIELD_BYTES else "before the body's end"
+            )
+            return Rejected("syntax", f"field {shown(key[0])}: the string has no closing quote {bound}")
+        word = WORD.match(self.body, at)
+        found = shown(word[0]) if word and word[0] else self._here(at)
+        return Rejected("syntax", f"field {shown(key[0])}: {found} is no number, boolean or quoted string")
+
+    def _time_fault(self) -> Rejected:
+        rest = REST.match(self.body, self.at)
+        found = shown(rest[0].strip(b" ")) if rest and rest[0].strip(b" ") else self._here(self.at)
+        return Rejected("syntax", f"expected a time in digits and the end of the line after the fields, found {found}")
+
+    def _expected(self, what: str, at: int) -> Rejected:
+        return Rejected("syntax", f"expected {what}, found {self._here(at)}")
+
+    def _here(self, at: int) -> str:
+        return shown(self.body[at : at + 1]) if at < len(self.body) else "the end of the body"
 
 
-def _lines(stop: int, body: bytes, cursor: _Cursor, batch: Batch) -> Iterator[None]:
-    """Stop at the start of each line that should be a point; pass over blank lines and comments."""
-    while True:
-        while cursor.at < stop and (blank := BLANK.match(body, cursor.at)) and blank.end() > cursor.at:
-            cursor.line += body.count(b"\n", cursor.at, blank.end())
-            cursor.at = blank.end()
-        if cursor.at >= stop:
-            return
-        if body.startswith(b"#", cursor.at):
-            _comment(body, cursor, batch)
-        else:
-            yield
+def _name(key: bytes) -> str:
+    if len(key) > CACHED_BYTES:
+        raise Rejected("name", f"field {shown(key)}: {len(key)} bytes, at most {MAX_NAME_BYTES} are allowed")
+    return unescaped(key)
 
 
-def _comment(body: bytes, cursor: _Cursor, batch: Batch) -> None:
-    if comment := COMMENT.match(body, cursor.at):
-        cursor.at = comment.end()
-    else:
-        batch.reject(cursor.line, "syntax", "a comment holds a control character")
-        cursor.at = LINE_END.search(body, cursor.at).end()  # type: ignore[union-attr]
-    cursor.line += 1
-
-
-def _point(body: bytes, cursor: _Cursor, batch: Batch, cache: SeriesCache, precision_ns: int, window: Window) -> None:
-    """Read one line and add its point. On `Rejected`, the cursor is behind the line if that could be read."""
-    head = HEAD.match(body, cursor.at)
-    if head is None or not body.startswith(b" ", head.end()):
-        raise _head_fault(body, cursor.at)
-    at, fields, skipped = _fields(body, head.end())
-    tail = TIME.match(body, at)
-    if tail is None:
-        raise _time_fault(body, at)
-    cursor.at = tail.end()
-    time = _time(tail["time"], precision_ns, window)
-    series = series_of(head[0], cache)
-    if not fields:
-        raise Rejected("no_number", f"no field is a number: {', '.join(skipped)} hold strings")
-    batch.add(series, time, fields, cursor.line)
-    for name in skipped:
-        batch.skip_field(name)
-
-
-def _fields(body: bytes, at: int) -> tuple[int, dict[str, float], list[str]]:
-    """Read the fields from `at`, a space: the place after them, the numbers, the names of strings."""
-    fields: dict[str, float] = {}
-    skipped: list[str] = []
-    while body.startswith(b" ", at):
-        at += 1
-    while True:
-        match = FIELD.match(body, at)
-        if match is None:
-            raise _field_fault(body, at)
-        name = unescaped(match["key"])
-        value = _value(name, match)
-        if value is None:
-            skipped.append(name)
-        else:
-            fields[name] = value
-        at = match.end()
-        if not body.startswith(b",", at):
-            return at, fields, skipped
-        at += 1
-
-
-def _value(name: str, match: re.Match[bytes]) -> float | None:
+def _value(field: re.Match[bytes]) -> float | None:
     """The field's number; None for a string."""
-    if (number := match["number"]) is not None:
-        if match["suffix"]:
-            return _integer(name, number, match["suffix"])
+    if (number := field["number"]) is not None:
+        if field["suffix"]:
+            return _integer(field["key"], number, field["suffix"])
         value = float(number)
         if value - value != 0:  # infinite: more than a double holds
-            raise Rejected("syntax", f"field {name!r}: {shown(number)} is out of a double's range")
+            raise Rejected("syntax", f"field {shown(field['key'])}: {shown(number)} is out of a double's range")
         return value
-    if (word := match["boolean"]) is not None:
+    if (word := field["boolean"]) is not None:
         if word not in BOOLEANS:
-            raise Rejected("syntax", f"field {name!r}: {shown(word)} is no boolean (t, T, true, True, TRUE, f, ...)")
+            allowed = "t, T, true, True, TRUE, f, F, false, False, FALSE"
+            raise Rejected("syntax", f"field {shown(field['key'])}: {shown(word)} is no boolean ({allowed})")
         return BOOLEANS[word]
+    text(field["string"])
     return None
 
 
-def _integer(name: str, digits: bytes, suffix: bytes) -> float:
+def _integer(key: bytes, digits: bytes, suffix: bytes) -> float:
     low, high = RANGES[suffix]
-    if not digits.lstrip(b"-").isdigit() or len(digits) > 5000 or not low <= int(digits) <= high:
-        raise Rejected("syntax", f"field {name!r}: {shown(digits + suffix)} is no integer from {low} to {high}")
+    unsigned = digits.removeprefix(b"-") if low else digits
+    if not unsigned.isdigit() or len(digits) > MAX_DIGITS or not low <= int(digits) <= high:
+        raise Rejected("syntax", f"field {shown(key)}: {shown(digits + suffix)} is no integer from {low} to {high}")
     return float(int(digits))
-
-
-def _time(digits: bytes | None, precision_ns: int, window: Window) -> int:
-    """The point's time in microseconds; without one, now, as coarse as the precision."""
-    if digits is None:
-        return window.default(precision_ns)
-    if len(digits) > 20 or not -(2**63) <= (nanoseconds := int(digits) * precision_ns) < 2**63:
-        raise Rejected("time", f"time {shown(digits)} is out of range; is the precision right?")
-    return window.check(nanoseconds // 1000)
-
-
-def _head_fault(body: bytes, at: int) -> Rejected:
-    """Say what keeps `HEAD` from matching at `at`."""
-    measurement = MEASUREMENT.match(body, at)
-    if measurement is None:
-        return Rejected("syntax", f"expected a measurement, found {_here(body, at)}")
-    at = measurement.end()
-    while tag := TAG.match(body, at):
-        at = tag.end()
-    if not body.startswith(b",", at):
-        return Rejected("syntax", f"expected a comma and a tag, or a space and a field, found {_here(body, at)}")
-    key = KEY.match(body, at + 1)
-    if key is None:
-        return Rejected("syntax", f"expected a tag's key after the comma, found {_here(body, at + 1)}")
-    if not body.startswith(b"=", key.end()):
-        return Rejected("syntax", f"expected = after tag {shown(key[0])}, found {_here(body, key.end())}")
-    return Rejected("syntax", f"expected a value after tag {shown(key[0])}, found {_here(body, key.end() + 1)}")
-
-
-def _field_fault(body: bytes, at: int) -> Rejected:
-    """Say what keeps `FIELD` from matching at `at`."""
-    key = KEY.match(body, at)
-    if key is None:
-        return Rejected("syntax", f"expected a field's key, found {_here(body, at)}")
-    if not body.startswith(b"=", key.end()):
-        return Rejected("syntax", f"expected = after field {shown(key[0])}, found {_here(body, key.end())}")
-    at = key.end() + 1
-    if body.startswith(b'"', at):
-        string = STRING.match(body, at)
-        if string is None:
-            return Rejected("syntax", f"field {shown(key[0])}: the string has no closing quote")
-        return Rejected("syntax", f"field {shown(key[0])}: found {_here(body, string.end())} after the string")
-    value = re.compile(rb"[^, \r\n]*").match(body, at)
-    found = shown(value[0]) if value and value[0] else _here(body, at)
-    return Rejected("syntax", f"field {shown(key[0])}: {found} is no number, boolean or quoted string")
-
-
-def _time_fault(body: bytes, at: int) -> Rejected:
-    rest = re.compile(rb"[^\r\n]*").match(body, at)
-    found = shown(rest[0].strip(b" ")) if rest and rest[0].strip(b" ") else _here(body, at)
-    return Rejected("syntax", f"expected a time in digits and the end of the line after the fields, found {found}")
-
-
-def _here(body: bytes, at: int) -> str:
-    return shown(body[at : at + 1]) if at < len(body) else "the end of the body"

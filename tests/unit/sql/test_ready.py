@@ -23,8 +23,10 @@ def test_the_edition_says_what_it_cannot_do() -> None:
     assert community == "2.19.3, Community edition, on PostgreSQL 17.12"
 
 
-def test_the_banner_of_an_embedded_database(tmp_path: Path) -> None:
+def test_the_banner_of_an_embedded_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its address is shown whole: the password was made up here, for whoever reads this."""
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.delenv("QUERY_DATABASE_URL", raising=False)
     embedded = addresses.create(5000)
     addresses.save(embedded, tmp_path / addresses.FILE)
     settings = Services(home=tmp_path, INGEST_PORT=9001, QUERY_PORT=9002, QUERY_HOST="0.0.0.0")

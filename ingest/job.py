@@ -1,0 +1,74 @@
+"""A request's points on their way to the database, and what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from ingest.copy import Columns
+from ingest.points import Batch
+from ingest.sqlstates import Meaning, summary
+from service.errors import HttpError, Unavailable
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One request's points; `done` gets a result when they are committed, or the error for the client.
+
+    A job waits, for the catalog or a copier or the next try, or it is under way to the database. Its time is over
+    at the end of its waiting: one that is under way may be committed, and is waited for.
+    """
+
+    batch: Batch
+    done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    shapes: list[Columns] = field(default_factory=list)
+    """The points with their series' ids; empty until they are known."""
+    epoch: str = ""
+    """Of the catalog, in which the ids are good."""
+    queued_at: float = 0.0
+    """When it began to wait for a copier, by `time.monotonic`."""
+    setback: Meaning | None = None
+    """What kept it from being committed the last time."""
+    relearned: bool = False
+    """Whether it was learned anew because the catalog seemed to have changed."""
+    alone: bool = False
+    """Whether it goes by itself: it may be what made others fail."""
+    _trouble: str = "it is busy, or does not answer"
+    _under_way: bool = False
+    _is_late: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        """What its points hold in memory."""
+        return sum(columns.size_bytes for columns in self.shapes)
+
+    def queue(self, epoch: str, shapes: list[Columns]) -> None:
+        """Its points are known, and wait for a copier from now on."""
+        self.epoch, self.shapes, self.queued_at = epoch, shapes, time.monotonic()
+
+    def set_out(self) -> None:
+        """It is on its way to the database, which answers."""
+        self._under_way = True
+
+    def set_back(self, meaning: Meaning, error: BaseException) -> None:
+        """It was not committed, and waits for another try."""
+        self.setback, self._trouble, self._under_way = meaning, summary(error), False
+        if self._is_late:
+            self.end_wait()
+
+    def end_wait(self) -> None:
+        """Its time is over: nothing is promised unless it is under way."""
+        self._is_late = True
+        if not self._under_way:
+            self.fail(Unavailable(f"the database cannot take points now: {self._trouble}"))
+
+    def succeed(self) -> None:
+        """Its points are committed."""
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def fail(self, error: HttpError) -> None:
+        """Its points are not, and this is why."""
+        if not self.done.done():
+            self.done.set_exception(error)

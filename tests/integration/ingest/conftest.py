@@ -1,0 +1,265 @@
+"""Writing lines to an ingest that is served, and looking at the database behind its back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from tests.integration.conftest import Ingest, ServeIngest
+
+DEADLINE_SECONDS = 60.0
+"""For conditions that come about in moments; only a fault takes this long."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a client hears."""
+
+    status: int
+    body: Any
+    """Of JSON; None when there is none."""
+    headers: dict[str, str]
+
+
+class Write(Protocol):
+    """Writes line protocol with times in seconds."""
+
+    async def __call__(self, ingest: Ingest, *lines: str) -> Reply:
+        """`await write(ingest, "cpu,host=a usage=1 1700000000")`."""
+
+
+@pytest.fixture
+def write() -> Write:
+    """Write lines as one request."""
+
+    async def post(ingest: Ingest, *lines: str) -> Reply:
+        body = "\n".join(lines).encode()
+        async with ingest.client.post(f"{ingest.url}/write?precision=s", data=body) as response:
+            content = await response.json() if response.content_type == "application/json" else None
+            return Reply(response.status, content, dict(response.headers))
+
+    return post
+
+
+@pytest.fixture
+def owner(database: str) -> Iterator[psycopg.Connection]:
+    """A connection to the test's database with its owner's rights, each statement committed."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        yield connection
+
+
+Condition = Callable[[], bool | Awaitable[bool]]
+
+
+class Eventually(Protocol):
+    """Waits for a condition."""
+
+    async def __call__(self, condition: Condition) -> None:
+        """Return when `condition` is true; fail when it does not come about."""
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """Wait for something that comes about by itself."""
+
+    async def wait(condition: Condition) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while True:
+                held = condition()
+                if held if isinstance(held, bool) else await held:
+                    return
+                await asyncio.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture
+async def known(serve_ingest: ServeIngest, write: Write) -> Ingest:
+    """Ingest with one copier that has committed a point of host a in measurement m, and is patient."""
+    return await _known(serve_ingest, write, retry_seconds=DEADLINE_SECONDS)
+
+
+@pytest.fixture
+async def hasty(serve_ingest: ServeIngest, write: Write) -> Ingest:
+    """The same, but soon refuses what it cannot commit: for tests that wait for that."""
+    return await _known(serve_ingest, write, retry_seconds=3)
+
+
+async def _known(serve_ingest: ServeIngest, write: Write, retry_seconds: float) -> Ingest:
+    ingest = await serve_ingest(copiers=1, retry_seconds=retry_seconds)
+    assert (await write(ingest, "m,host=a f=0 1600000000")).status == 204
+    return ingest
+
+
+class Blocked(Protocol):
+    """Waits until ingest waits."""
+
+    async def __call__(self, statement: str) -> None:
+        """Return when a statement of ingest that begins so waits for a lock."""
+
+
+@pytest.fixture
+def blocked(database: str, eventually: Eventually) -> Iterator[Blocked]:
+    """Watch ingest's statements from a connection in no transaction: one would always see the same."""
+    with psycopg.connect(database, autocommit=True) as connection:
+
+        async def wait(statement: str) -> None:
+            found = (
+                "SELECT FROM pg_stat_activity WHERE datname = current_database() "
+                "AND application_name = 'tidemark ingest' AND wait_event_type = 'Lock' AND starts_with(query, %s)"
+            )
+            await eventually(lambda: connection.execute(found, (statement,)).rowcount == 1)
+
+        yield wait
+
+
+class Relay:
+    """A way to the database that can be closed, or lose the answer to a COMMIT that was carried out."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._place = (host, port)
+        self._open = asyncio.Event()
+        self._open.set()
+        self._pipes: set[asyncio.Task[None]] = set()
+        self.commits_to_lose = 0
+        self.port = 0
+
+    async def open(self) -> None:
+        """Listen on `port`."""
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Cut all connections."""
+        self._server.close()
+        for pipe in self._pipes:
+            pipe.cancel()
+        await asyncio.gather(*self._pipes, return_exceptions=True)
+
+    def abandon(self) -> None:
+        """Let nothing more through on the connections there are now; new ones are made."""
+        for pipe in self._pipes:
+            pipe.cancel()
+
+    def pause(self) -> None:
+        """Let nothing through, in both directions, and break nothing."""
+        self._open.clear()
+
+    def resume(self) -> None:
+        """Let everything through again, what came meanwhile first."""
+        self._open.set()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._open.wait()
+        there, back = await asyncio.open_connection(*self._place)
+        loses: list[bool] = []
+        for pipe in (self._pipe(reader, back, writer, loses), self._pipe(there, writer, back, loses)):
+            task = asyncio.create_task(pipe)
+            self._pipes.add(task)
+            task.add_done_callback(self._pipes.discard)
+
+    async def _pipe(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, other: asyncio.StreamWriter, loses: list[bool]
+    ) -> None:
+        """Carry bytes from `source` to `sink`; `loses` is filled when the next answer is to be lost."""
+        try:
+            while data := await source.read(65536):
+                await self._open.wait()
+                if data.startswith(b"Q") and b"COMMIT" in data and self.commits_to_lose:
+                    self.commits_to_lose -= 1
+                    loses.append(True)
+                elif loses:
+                    break  # the server has carried it out, and nobody will hear of it
+                sink.write(data)
+                await sink.drain()
+        except asyncio.CancelledError:
+            return  # silence, as when a cable is cut
+        except ConnectionError:
+            pass  # as it would be without us
+        sink.close()
+        other.close()
+
+
+@pytest.fixture
+async def relay(database: str) -> AsyncIterator[Relay]:
+    """A relay before the test's database."""
+    parts = urlsplit(database)
+    assert parts.hostname is not None
+    relay = Relay(parts.hostname, parts.port or 5432)
+    await relay.open()
+    yield relay
+    relay.resume()
+    await relay.close()
+
+
+@pytest.fixture
+def relayed_url(relay: Relay, database: str) -> SecretStr:
+    """The database by way of the relay."""
+    parts = urlsplit(database)
+    account = parts.netloc.rpartition("@")[0]
+    return SecretStr(parts._replace(netloc=f"{account}@127.0.0.1:{relay.port}").geturl())
+
+
+class Together(Protocol):
+    """Writes requests that a copier takes as one group."""
+
+    async def __call__(self, ingest: Ingest, *requests: str) -> list[Reply]:
+        """`await together(ingest, "m f=1", "n f=1")`; ingest has one copier and knows what is sent."""
+
+
+BUSY = """
+    CREATE TABLE public.gate (is_open boolean NOT NULL);
+    INSERT INTO public.gate VALUES (false);
+    GRANT SELECT ON public.gate TO tidemark_ingest;
+    CREATE FUNCTION public.wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        WHILE NOT (SELECT is_open FROM public.gate) LOOP
+            PERFORM pg_sleep(0.01);
+        END LOOP;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER wait_at_gate BEFORE INSERT ON points.busy FOR EACH ROW EXECUTE FUNCTION public.wait_at_gate();
+"""
+
+
+@pytest.fixture
+def together(write: Write, owner: psycopg.Connection, eventually: Eventually) -> Together:
+    """Keep the copier busy with a point that takes its time until all requests wait."""
+
+    async def send(ingest: Ingest, *requests: str) -> list[Reply]:
+        assert (await write(ingest, "busy f=0 1600000000")).status == 204
+        owner.execute(BUSY)
+        taken = await ingest.counted("ingest_queue_wait_seconds_count")
+
+        async def is_busy() -> bool:
+            return await ingest.counted("ingest_queue_wait_seconds_count") == taken + 1
+
+        async def all_wait() -> bool:
+            return await ingest.counted("ingest_queued_requests") == len(requests)
+
+        busy = asyncio.create_task(write(ingest, "busy f=1 1600000001"))
+        await eventually(is_busy)
+        replies = [asyncio.create_task(write(ingest, request)) for request in requests]
+        await eventually(all_wait)
+        owner.execute("UPDATE public.gate SET is_open = true")
+        assert (await busy).status == 204
+        return await asyncio.gather(*replies)
+
+    return send
+
+
+def disconnect(owner: psycopg.Connection) -> int:
+    """Terminate every connection of ingest; their number."""
+    return len(
+        owner.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'tidemark ingest'"
+        ).fetchall()
+    )

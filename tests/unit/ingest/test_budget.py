@@ -1,0 +1,44 @@
+"""The bound on what requests hold."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+
+from ingest.budget import Budget
+from service.errors import TooLarge, Unavailable
+
+
+def test_a_share_is_given_back() -> None:
+    """What a request held is free again when it ends, well or badly."""
+    budget = Budget(100)
+    with budget.hold() as hold:
+        hold.add(60)
+        hold.add(40)
+        assert budget.used_bytes == 100
+    with budget.hold() as hold, suppress(TooLarge):
+        hold.add(50)
+        hold.add(51)
+    assert budget.used_bytes == 0
+
+
+def test_past_the_bound_is_later() -> None:
+    """With others holding the rest, a request is told to come again, and what it could not have is not charged."""
+    budget = Budget(100)
+    with budget.hold() as first, budget.hold() as second:
+        first.add(60)
+        with pytest.raises(Unavailable, match=r"100 bytes are the bound \(INGEST_MAX_PENDING_BYTES") as caught:
+            second.add(41)
+        assert caught.value.headers == {"Retry-After": "1"}
+        assert budget.used_bytes == 60
+        second.add(40)
+
+
+def test_what_can_never_fit_is_too_large() -> None:
+    """A request that needs more than everything is not told to come again."""
+    budget = Budget(100)
+    with budget.hold() as hold:
+        hold.add(60)
+        with pytest.raises(TooLarge, match="send it in smaller requests"):
+            hold.add(41)
