@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test check lock clean
+.PHONY: help up test check bench-ingest bench-soak lock clean
 
 PYTHON ?= python3
 RUN := .venv/bin
@@ -14,7 +14,7 @@ LOCK := $(RUN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 $(shell $(RUN)/python -c '' 2>/dev/null || rm -f .venv/runtime.stamp .venv/dev.stamp)
 
 help: ## list what can be made
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 up: .venv/runtime.stamp ## run Tidemark: its database, ingest, query and this host's agent
 	@$(RUN)/python -m sql up || [ $$? -eq 130 ]
@@ -27,6 +27,12 @@ check: .venv/dev.stamp ## style, types and import contracts
 	@$(RUN)/ruff format --check --quiet .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports --no-logo
+
+bench-ingest: .venv/dev.stamp ## measure writing, against raw COPY, VictoriaMetrics and InfluxDB
+	@$(RUN)/python -m bench.ingest
+
+bench-soak: .venv/dev.stamp ## load ingest for ten minutes, 100,000 series, and watch its memory
+	@$(RUN)/python -m bench.soak
 
 lock: .venv/dev.stamp ## pin the dependencies that pyproject.toml names
 	@$(LOCK) pyproject.toml --output-file requirements.lock
