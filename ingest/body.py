@@ -25,8 +25,8 @@ DECOMPRESSORS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="decompress
 
 ZSTD_WINDOW_BYTES = 8 * MEBIBYTES
 """The memory that a sender of zstd may ask for; RFC 9659 sets this bound for HTTP."""
-ZSTD_STEP_BYTES = 1024
-"""How much is decompressed between two looks at the bound: it becomes 32 MiB at most."""
+ZSTD_STEP_BYTES = 256
+"""How much is decompressed between two looks at the bound: it becomes 8 MiB at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def _unzstd(body: bytes, max_bytes: int) -> bytes:
         at += len(piece) - len(frame.unused_data)
     if len(plain) < max_bytes and not frame.eof:
         raise EOFError("it ends before its end marker")
-    return bytes(plain[:max_bytes])
+    return bytes(memoryview(plain)[:max_bytes])
 
 
 DECODINGS: dict[str, Callable[[bytes, int], bytes]] = {

@@ -7,11 +7,13 @@ database that ingest has. So any database can be made, and the names that were m
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from service.errors import BadRequest
+from service.errors import BadRequest, TooLarge
 from service.web import json_response
 
 INFLUX_VERSION = "1.8.10"
@@ -20,21 +22,26 @@ INFLUX_VERSION = "1.8.10"
 MAX_DATABASES = 1000
 """Names remembered; the oldest is forgotten first."""
 
+MAX_QUERY_BYTES = 64 * 1024
+"""Of a query in a body; those of a URL are bounded by HTTP."""
+
 CREATE = re.compile(r'CREATE\s+DATABASE\s+("(?:[^"\\]|\\.)+"|\w+)(?:\s+WITH\s+.*)?', re.IGNORECASE | re.DOTALL)
 SHOW = re.compile(r"SHOW\s+DATABASES", re.IGNORECASE)
 
 Result = dict[str, Any]
 
 
-def add_routes(app: web.Application) -> None:
-    """Give `app` the endpoints."""
+def add_routes(app: web.Application, read: Callable[[web.Request], Awaitable[bytes]]) -> None:
+    """Give `app` the endpoints; `read` reads a request's body within the bounds of all bodies."""
     databases = Databases()
 
     async def query(request: web.Request) -> web.Response:
         text = request.query.get("q")
         if text is None and request.method == "POST":
-            field = (await request.post()).get("q")
-            text = field if isinstance(field, str) else None
+            form = await read(request)
+            if len(form) > MAX_QUERY_BYTES:
+                raise TooLarge(f"the query is larger than {MAX_QUERY_BYTES} bytes")
+            text = parse_qs(form.decode(errors="replace")).get("q", [None])[0]
         if not text:
             raise BadRequest('missing required parameter "q"', parameter="q")
         return json_response({"results": databases.answer(text)})

@@ -56,8 +56,8 @@ def check_fields(fields: Collection[str], limits: Limits) -> None:
         _check_identifier("field", name)
 
 
-def check_tags(tags: Tags, limits: Limits) -> None:
-    """Raise `Rejected` unless the tags are within their bounds and can be stored as jsonb."""
+def check_tags(tags: Tags, limits: Limits) -> int:
+    """The tags' size in bytes. Raises `Rejected` unless they are within their bounds and can be stored as jsonb."""
     if len(tags) > limits.max_tags:
         raise Rejected(
             "max_tags", f"{len(tags)} tags, at most {limits.max_tags} are allowed (INGEST_MAX_TAGS_PER_POINT)"
@@ -67,6 +67,7 @@ def check_tags(tags: Tags, limits: Limits) -> None:
         size += _byte_length(key, "the key of tag", key) + _byte_length(value, "the value of tag", key)
     if size > limits.max_tag_bytes:
         raise too_many_tag_bytes(limits)
+    return size
 
 
 def too_many_fields(limits: Limits) -> Rejected:

@@ -66,17 +66,21 @@ def add_routes(app: web.Application, intake: Intake) -> None:
     async def lines(request: web.Request) -> web.Response:
         return await _take(request, intake, "influx", _line_decoder(request, intake))
 
+    async def read(request: web.Request) -> bytes:
+        with intake.budget.hold() as hold:
+            return await read_body(request, intake.body_limits, hold)
+
     app.router.add_post("/api/v1/points", points)
     app.router.add_post("/write", lines)
     app.router.add_post("/api/v2/write", lines)
-    influx.add_routes(app)
+    influx.add_routes(app, read)
 
 
 def _json_decoder(request: web.Request, intake: Intake) -> Decode:
     kind = request.content_type
     if kind not in JSON_TYPES and kind not in NDJSON_TYPES:
         raise Unsupported(
-            f"Content-Type {kind!r} is not read here, allowed are {', '.join((*JSON_TYPES, *NDJSON_TYPES))}"
+            f"Content-Type {kind[:60]!r} is not read here, allowed are {', '.join((*JSON_TYPES, *NDJSON_TYPES))}"
         )
     return partial(
         jsonpoints.decode,

@@ -28,7 +28,7 @@ class IngestSettings(Settings):
     max_body_bytes: int = Field(32 * MEBIBYTES, gt=0, description="largest body, decompressed; a larger one gets 413")
     body_timeout_seconds: float = Field(30.0, gt=0, description="time for a body to arrive; then 408")
     max_pending_bytes: int = Field(
-        128 * MEBIBYTES, gt=0, description="bytes of bodies held until they are answered; past them 503"
+        128 * MEBIBYTES, gt=0, description="bytes held for requests, their bodies and points, until they are answered; past them 503"
     )
     max_batch_bytes: int = Field(
         8 * MEBIBYTES, gt=0, description="bytes of rows that one transaction takes, one request at least"
@@ -42,7 +42,7 @@ class IngestSettings(Settings):
     shutdown_seconds: float = Field(4.0, gt=0, description="time for requests under way to be answered after SIGTERM")
 
     max_fields_per_measurement: int = Field(
-        1000, ge=1, le=1500, description="fields of a measurement; a point with one more is rejected"
+        1000, ge=1, le=1000, description="fields of a measurement; a point with one more is rejected"
     )
     max_measurements: int = Field(10_000, ge=1, description="measurements; a point of one more is rejected")
     max_tags_per_point: int = Field(64, ge=0, description="tags of a point; one with more is rejected")

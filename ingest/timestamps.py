@@ -23,6 +23,10 @@ PRECISIONS_NS = {
 }
 """Nanoseconds in a unit: the names of InfluxDB's versions 1 (n, u, µ, ms, s, m, h) and 2 (ns, us, ms, s)."""
 
+FIRST_US = -62_135_596_800_000_000
+LAST_US = 253_402_300_799_999_999
+"""The first and the last moment that RFC 3339 can write: the years 1 to 9999. PostgreSQL knows them all."""
+
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -48,7 +52,9 @@ class Window:
     @classmethod
     def around(cls, now_us: int, max_age_seconds: int, max_ahead_seconds: int) -> Window:
         """The window of a request received at `now_us`, microseconds since the Unix epoch."""
-        return cls(now_us - max_age_seconds * 1_000_000, now_us + max_ahead_seconds * 1_000_000, now_us)
+        earliest = max(FIRST_US, now_us - max_age_seconds * 1_000_000)
+        latest = min(LAST_US, now_us + max_ahead_seconds * 1_000_000)
+        return cls(earliest, latest, now_us)
 
     def default(self, precision_ns: int) -> int:
         """The time of a point that has none: now, as coarse as the request's precision, as InfluxDB has it."""

@@ -13,10 +13,7 @@ What waits is bounded by the budget that each request holds until its answer (`b
 from __future__ import annotations
 
 import asyncio
-import math
-import random
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -28,13 +25,14 @@ from ingest.ladder import Ladder
 from ingest.points import Batch
 from ingest.settings import IngestSettings
 from ingest.sqlstates import Meaning, meaning, sqlstate, summary
+from ingest.waiting import JobQueue, Pause
 from service import logs
 from service.errors import BadRequest, HttpError, Unavailable
 
 log = logs.get(__name__)
 
-FIRST_PAUSE_SECONDS = 0.05
-LONGEST_PAUSE_SECONDS = 1.0
+ALONE_PAUSE_SECONDS = 1.0
+"""Between tries of a request that is tried alone."""
 
 
 class Writer:
@@ -45,8 +43,8 @@ class Writer:
         self._catalog = catalog
         self._ladder = ladder
         self._instruments = instruments
-        self._unknown = _Queue()
-        self._ready = _Queue()
+        self._unknown = JobQueue()
+        self._ready = JobQueue()
         instruments.queued_requests.set_function(lambda: len(self._ready))
 
     async def write(self, batch: Batch) -> None:
@@ -88,7 +86,7 @@ class Writer:
             job.succeed()
 
     async def _learner(self) -> None:
-        pause = _Pause()
+        pause = Pause()
         while True:
             jobs = await self._unknown.take()
             with _answered(jobs):
@@ -118,11 +116,11 @@ class Writer:
             if faults and meaning(faults[0]) is Meaning.DATA:
                 job.fail(BadRequest(f"the database refuses a name: {summary(faults[0])}", sqlstate=sqlstate(faults[0])))
             elif faults:
-                job.set_back(Meaning.UNKNOWN, faults[0])
+                job.set_back(Meaning.AGAIN, faults[0])
         return not errors
 
     async def _copier(self) -> None:
-        pause = _Pause()
+        pause = Pause()
         while True:
             jobs = await self._ready.take(self._settings.max_batch_bytes)
             began = time.monotonic()
@@ -149,7 +147,7 @@ class Writer:
                 self._instruments.rungs.labels("retry").inc()
                 job.alone = True
                 self._catalog.doubt(job.batch)
-                asyncio.get_running_loop().call_later(LONGEST_PAUSE_SECONDS, self._queue, job)
+                asyncio.get_running_loop().call_later(ALONE_PAUSE_SECONDS, self._queue, job)
         return bool(again)
 
 
@@ -162,59 +160,3 @@ def _answered(jobs: Sequence[Job]) -> Iterator[None]:
         log.exception("points could not be written because of a fault of ingest", requests=len(jobs))
         for job in jobs:
             job.fail(HttpError("an unexpected error; the service's log has it"))
-
-
-class _Queue:
-    """Jobs that wait, oldest first."""
-
-    def __init__(self) -> None:
-        self._jobs: OrderedDict[Job, None] = OrderedDict()
-        self._filled = asyncio.Event()
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-    def put(self, job: Job) -> None:
-        self._jobs[job] = None
-        self._filled.set()
-
-    def put_back(self, jobs: Sequence[Job]) -> None:
-        """Put jobs where they were taken from."""
-        for job in reversed(jobs):
-            self.put(job)
-            self._jobs.move_to_end(job, last=False)
-
-    def discard(self, job: Job) -> None:
-        """Remove a job that has its outcome, if it is here."""
-        self._jobs.pop(job, None)
-
-    async def take(self, max_bytes: float = math.inf) -> list[Job]:
-        """Wait for a job; take all that wait, up to a bound in bytes, but one at least."""
-        while not self._jobs:
-            self._filled.clear()
-            await self._filled.wait()
-        jobs: list[Job] = []
-        size = 0
-        for job in self._jobs:
-            size += job.size_bytes
-            if jobs and (size > max_bytes or job.alone or jobs[0].alone):
-                break
-            jobs.append(job)
-        for job in jobs:
-            self.discard(job)
-        return jobs
-
-
-class _Pause:
-    """Growing and random pauses between tries."""
-
-    def __init__(self) -> None:
-        self._seconds = FIRST_PAUSE_SECONDS
-
-    async def after(self, *, has_failed: bool) -> None:
-        """Wait after a failure, longer after several in a row; not at all after a success."""
-        if not has_failed:
-            self._seconds = FIRST_PAUSE_SECONDS
-            return
-        await asyncio.sleep(self._seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
-        self._seconds = min(2 * self._seconds, LONGEST_PAUSE_SECONDS)

@@ -34,7 +34,7 @@ def create_app(settings: QuerySettings) -> web.Application:
     )
     app.middlewares.append(_count_limited(instruments))
     app.cleanup_ctx.append(database.opened)
-    app.add_routes(Routes(Store(database, settings)).table())
+    app.add_routes(Routes(Store(database, settings), settings.body_timeout_seconds).table())
     return app
 
 

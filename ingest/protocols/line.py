@@ -4,11 +4,12 @@ The syntax is that of InfluxData's reference decoder (github.com/influxdata/line
 and line-protocol.ebnf beside it):
 
 - a measurement escapes comma and space with a backslash; tag keys, tag values and field keys also the equals
-  sign; any other backslash stands for itself; none of them may hold a control character
+  sign; any other backslash stands for itself; names hold no control character, tag values no line end
 - a value is a float (1, -1.5, .5, 1e9), an integer (1i, 64 bits), an unsigned integer (1u, 64 bits), a boolean
   (t, T, true, True, TRUE, f, ...) or a string in double quotes, which may hold anything, line ends too
 - a line that begins with # is a comment; a line ends with \n or \r\n
 - a time is an integer in the request's precision; absent, it is the time of the request
+- all of it is UTF-8
 
 A line that breaks a rule is rejected by its number and the next line goes on. A string is no metric: its field
 is skipped, and a line left with no number is rejected.
@@ -171,7 +172,7 @@ class _Reader:
         return self._window.check(nanoseconds // 1000)
 
     def _head_fault(self, limit: int) -> Rejected:
-        """Say what keeps the head, which ends before `limit`, from being read."""
+        """Say what keeps the head from being read; it has to end before `limit`."""
         measurement = MEASUREMENT.match(self.body, self.at, limit)
         if measurement is None:
             return self._expected("a measurement", self.at)
@@ -202,10 +203,8 @@ class _Reader:
             self.at = string.end()
             return self._expected(f"a comma, a space or the end of the line after field {shown(key[0])}", self.at)
         if self.body.startswith(b'"', at):
-            bound = (
-                f"within {MAX_FIELD_BYTES} bytes" if len(self.body) > at + MAX_FIELD_BYTES else "before the body's end"
-            )
-            return Rejected("syntax", f"field {shown(key[0])}: the string has no closing quote {bound}")
+            bound = f" within {MAX_FIELD_BYTES} bytes" if len(self.body) > at + MAX_FIELD_BYTES else ""
+            return Rejected("syntax", f"field {shown(key[0])}: the string has no closing quote{bound}")
         word = WORD.match(self.body, at)
         found = shown(word[0]) if word and word[0] else self._here(at)
         return Rejected("syntax", f"field {shown(key[0])}: {found} is no number, boolean or quoted string")

@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from pydantic import SecretStr
 
-from tests.integration.conftest import Ingest, ServeIngest
+from tests.integration.conftest import Heard, Ingest, ServeIngest
 
 DEADLINE_SECONDS = 60.0
 """For conditions that come about in moments; only a fault takes this long."""
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What a client hears."""
-
-    status: int
-    body: Any
-    """Of JSON; None when there is none."""
-    headers: dict[str, str]
-
-
 class Write(Protocol):
     """Writes line protocol with times in seconds."""
 
-    async def __call__(self, ingest: Ingest, *lines: str) -> Reply:
+    async def __call__(self, ingest: Ingest, *lines: str) -> Heard:
         """`await write(ingest, "cpu,host=a usage=1 1700000000")`."""
 
 
@@ -39,11 +28,8 @@ class Write(Protocol):
 def write() -> Write:
     """Write lines as one request."""
 
-    async def post(ingest: Ingest, *lines: str) -> Reply:
-        body = "\n".join(lines).encode()
-        async with ingest.client.post(f"{ingest.url}/write?precision=s", data=body) as response:
-            content = await response.json() if response.content_type == "application/json" else None
-            return Reply(response.status, content, dict(response.headers))
+    async def post(ingest: Ingest, *lines: str) -> Heard:
+        return await ingest.send("/write?precision=s", "\n".join(lines))
 
     return post
 
@@ -128,6 +114,7 @@ class Relay:
         self._open = asyncio.Event()
         self._open.set()
         self._pipes: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
         self.commits_to_lose = 0
         self.port = 0
 
@@ -139,9 +126,11 @@ class Relay:
     async def close(self) -> None:
         """Cut all connections."""
         self._server.close()
-        for pipe in self._pipes:
-            pipe.cancel()
+        self.abandon()
         await asyncio.gather(*self._pipes, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
 
     def abandon(self) -> None:
         """Let nothing more through on the connections there are now; new ones are made."""
@@ -159,6 +148,7 @@ class Relay:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._open.wait()
         there, back = await asyncio.open_connection(*self._place)
+        self._writers += [writer, back]
         loses: list[bool] = []
         for pipe in (self._pipe(reader, back, writer, loses), self._pipe(there, writer, back, loses)):
             task = asyncio.create_task(pipe)
@@ -210,7 +200,7 @@ def relayed_url(relay: Relay, database: str) -> SecretStr:
 class Together(Protocol):
     """Writes requests that a copier takes as one group."""
 
-    async def __call__(self, ingest: Ingest, *requests: str) -> list[Reply]:
+    async def __call__(self, ingest: Ingest, *requests: str) -> list[Heard]:
         """`await together(ingest, "m f=1", "n f=1")`; ingest has one copier and knows what is sent."""
 
 
@@ -233,7 +223,7 @@ BUSY = """
 def together(write: Write, owner: psycopg.Connection, eventually: Eventually) -> Together:
     """Keep the copier busy with a point that takes its time until all requests wait."""
 
-    async def send(ingest: Ingest, *requests: str) -> list[Reply]:
+    async def send(ingest: Ingest, *requests: str) -> list[Heard]:
         assert (await write(ingest, "busy f=0 1600000000")).status == 204
         owner.execute(BUSY)
         taken = await ingest.counted("ingest_queue_wait_seconds_count")

@@ -16,8 +16,8 @@ from sql.embedded import Cluster, prepare, sole_use
 from sql.migrate import migrate
 from sql.postmaster import running
 from sql.settings import Embedded
-from tests.integration.conftest import Ingest, ServeIngest
-from tests.integration.ingest.conftest import Eventually, Relay, Reply, Write
+from tests.integration.conftest import Heard, Ingest, ServeIngest
+from tests.integration.ingest.conftest import Eventually, Relay, Write
 
 T = 1_700_000_000
 
@@ -44,9 +44,15 @@ async def fates(ingest: Ingest) -> float:
 
 
 async def test_a_database_that_does_not_answer(
-    serve_ingest: ServeIngest, write: Write, relay: Relay, relayed_url: SecretStr, eventually: Eventually
+    serve_ingest: ServeIngest,
+    write: Write,
+    relay: Relay,
+    relayed_url: SecretStr,
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Requests are refused when their time is over, health is answered, and afterwards all is as before."""
+    monkeypatch.setattr("ingest.database.ANSWER_SECONDS", 1)
     ingest = await serve_ingest(database_url=relayed_url, retry_seconds=1.5)
     assert (await write(ingest, f"m,host=a f=0 {T}")).status == 204
     relay.pause()
@@ -112,7 +118,7 @@ async def test_what_waits_is_bounded(
         return any(task.done() for task in sent)
 
     await eventually(some_are_refused)
-    replies: list[Reply] = await asyncio.gather(*sent)
+    replies: list[Heard] = await asyncio.gather(*sent)
     assert {reply.status for reply in replies} == {503}
     full = [reply for reply in replies if reply.body.get("limit") == "INGEST_MAX_PENDING_BYTES"]
     assert 0 < len(full) < len(replies)

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.integration.conftest import Ingest, ServeIngest
-from tests.integration.ingest.conftest import Eventually, Reply, Write
+from tests.integration.conftest import Heard, Ingest, ServeIngest
+from tests.integration.ingest.conftest import Eventually, Write
 
 T = 1_700_000_000
 
@@ -26,7 +26,7 @@ def lines(*hosts: int, time: int = T) -> list[str]:
     return [f"m,host=h{host} f={host} {time}" for host in hosts]
 
 
-async def retried(write: Write, ingest: Ingest, *request: str) -> Reply:
+async def retried(write: Write, ingest: Ingest, *request: str) -> Heard:
     """Send as a client does: again while the answer is 503."""
     while (reply := await write(ingest, *request)).status == 503:
         pass

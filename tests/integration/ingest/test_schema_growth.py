@@ -6,8 +6,8 @@ import asyncio
 
 import psycopg
 
-from tests.integration.conftest import Ingest, ServeIngest
-from tests.integration.ingest.conftest import Reply, Write
+from tests.integration.conftest import Heard, Ingest, ServeIngest
+from tests.integration.ingest.conftest import Write
 
 T = 1_700_000_000
 
@@ -46,7 +46,7 @@ async def test_a_long_reader_delays_a_new_field_and_nothing_else(
     with psycopg.connect(database) as reader:
         reader.execute("SELECT FROM points.m")
         grows = asyncio.create_task(write(ingest, f"m,host=a f=1,g=1 {T + 1}"))
-        known: list[Reply] = []
+        known: list[Heard] = []
         while not grows.done():
             known.append(await write(ingest, f"m,host=a f=2 {T + 2 + len(known)}"))
         refused = await grows

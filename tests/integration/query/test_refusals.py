@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -132,3 +134,16 @@ async def test_bad_bodies_and_places(query: Query) -> None:
     async with query.client.put(url, data=b"{}") as response:
         assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD, POST")
     assert (await query.get("/api/v1/nothing"))[0] == 404
+
+
+async def test_a_body_that_does_not_arrive(database: str, serve_query: ServeQuery) -> None:
+    """Whoever promises a body and sends none is told so after QUERY_BODY_TIMEOUT_SECONDS."""
+
+    async def never() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    query = await serve_query(database, body_timeout_seconds=0.05)
+    async with query.client.post(f"{query.url}/api/v1/aggregate", data=never()) as response:
+        assert response.status == 408
+        assert "QUERY_BODY_TIMEOUT_SECONDS" in (await response.json())["message"]

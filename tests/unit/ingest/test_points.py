@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ingest.names import Limits, Rejected
-from ingest.points import LISTED_NAMES, LISTED_REJECTIONS, Batch, Series
-from ingest.series import SeriesCache
+from ingest.points import LISTED_NAMES, LISTED_REJECTIONS, Batch, Series, Shape
+from ingest.series import MAX_SHAPE_WORDS, MEAN_BYTES, SeriesCache
 
 LIMITS = Limits(max_fields=3, max_tags=2, max_tag_bytes=100)
 CPU = Series("cpu", (("host", "a"),))
@@ -110,4 +110,26 @@ def test_the_cache_is_bounded() -> None:
         assert len(cache.by_head) <= 3
     for n in range(100):
         cache.remember(b"\\cpu,host=%d" % n, CPU)
-        assert len(cache.by_head) <= 6
+        assert 0 < len(cache.by_head) <= 6
+
+
+def test_the_cache_is_bounded_in_bytes() -> None:
+    """Long names take the room of several series, in tags and in heads."""
+    roomy = Limits(max_fields=3, max_tags=2, max_tag_bytes=10_000)
+    by_tags, by_head = SeriesCache(roomy, 10), SeriesCache(roomy, 10)
+    for n in range(20):
+        by_tags.find("cpu", {"host": f"{n:05000}"})
+        by_head.remember(b"cpu,host=%05000d" % n, CPU)
+        assert 0 < len(by_tags) <= MEAN_BYTES * 10 // 5000
+        assert 0 < len(by_head.by_head) <= MEAN_BYTES * 10 // 5000
+
+
+def test_shapes_are_bounded_in_words() -> None:
+    """However many fields they have, only so many names are kept; a shape that is kept is the only one of its kind."""
+    cache = SeriesCache(LIMITS, 10)
+    words = tuple(b"f%d=" % n for n in range(MAX_SHAPE_WORDS // 3))
+    first = cache.add_shape(Shape("m0", words, ()))
+    assert cache.add_shape(Shape("m0", words, ())) is first
+    for n in range(1, 10):
+        cache.add_shape(Shape(f"m{n}", words, ()))
+        assert 0 < len(cache.shapes) <= 3

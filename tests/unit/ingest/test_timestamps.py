@@ -115,6 +115,13 @@ def test_the_window_ends_where_its_settings_say() -> None:
             window.check(outside)
 
 
+def test_the_window_is_within_the_calendar() -> None:
+    """However wide it is set, only times are taken that have a date, which PostgreSQL can store."""
+    window = Window.around(NOW_US, 10**18, 10**18)
+    assert window.check(window.earliest) == parse_rfc3339("0001-01-01T00:00:00Z")
+    assert window.check(window.latest) == parse_rfc3339("9999-12-31T23:59:59.999999Z")
+
+
 @pytest.mark.parametrize(
     ("time", "shown"), [(5, "1970-01-01T00:00:00Z"), (-(2**63), "µs since 1970"), (10**26, "µs since 1970")]
 )
