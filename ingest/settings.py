@@ -28,7 +28,9 @@ class IngestSettings(Settings):
     max_body_bytes: int = Field(32 * MEBIBYTES, gt=0, description="largest body, decompressed; a larger one gets 413")
     body_timeout_seconds: float = Field(30.0, gt=0, description="time for a body to arrive; then 408")
     max_pending_bytes: int = Field(
-        128 * MEBIBYTES, gt=0, description="bytes held for requests, their bodies and points, until they are answered; past them 503"
+        128 * MEBIBYTES,
+        gt=0,
+        description="bytes held for requests, bodies and points, until they are answered; past them 503",
     )
     max_batch_bytes: int = Field(
         8 * MEBIBYTES, gt=0, description="bytes of rows that one transaction takes, one request at least"
