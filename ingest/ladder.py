@@ -84,14 +84,15 @@ class Ladder:
         """Commit all points of the jobs in one transaction."""
         requests = [job.shapes for job in jobs]
         try:
-            # Sorting and encoding take a while for many points, and the event loop has others to serve.
-            shapes = await asyncio.to_thread(_for_copy, requests)
+            # Here, not in a thread: the two would fight for the interpreter, and a group's bytes are bounded.
+            shapes = _for_copy(requests)
             await self._transaction(jobs, shapes, self._copy, SHORT_WAIT_SECONDS)
             self._instruments.rungs.labels("copy").inc()
         except DATABASE_ERRORS as error:
             if not is_contention(error):
                 raise
             self._instruments.database_errors.labels(sqlstate(error)).inc()
+            # Duplicates across shapes are merged one by one, which may take long.
             shapes = await asyncio.to_thread(_for_merge, requests)
             # One that made others wait already may try for long by trying often.
             is_suspect = any(job.setback is Meaning.UNKNOWN for job in jobs)

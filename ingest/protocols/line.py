@@ -40,7 +40,7 @@ from ingest.protocols.heads import (
 from ingest.series import SeriesCache
 from ingest.timestamps import Window
 
-PIECE_BYTES = 32 * 1024
+PIECE_BYTES = 128 * 1024
 LINES_BETWEEN_PAUSES = 200
 """How much is read before the caller gets the chance to do something else: a millisecond's work, or less."""
 MAX_FIELD_BYTES = 1024 * 1024

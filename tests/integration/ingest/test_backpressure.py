@@ -106,11 +106,17 @@ async def test_what_waits_is_bounded(
 ) -> None:
     """Past the bound requests are refused at once, so that others may wait; nothing is left when all are told."""
     bound = 200_000
-    ingest = await serve_ingest(database_url=relayed_url, retry_seconds=2, max_pending_bytes=bound)
+    ingest = await serve_ingest(database_url=relayed_url, copiers=1, retry_seconds=2, max_pending_bytes=bound)
     request = [f"m,host=a f={number} {T + number}" for number in range(100)]
     assert (await write(ingest, *request)).status == 204
     relay.pause()
-    sent = [asyncio.create_task(write(ingest, *request)) for _ in range(100)]
+    sent = [asyncio.create_task(write(ingest, *request))]
+
+    async def copier_is_busy() -> bool:
+        return await ingest.counted("ingest_queue_wait_seconds_count") == 2
+
+    await eventually(copier_is_busy)
+    sent += [asyncio.create_task(write(ingest, *request)) for _ in range(100)]
 
     async def some_are_refused() -> bool:
         held = await ingest.counted("ingest_pending_bytes")
