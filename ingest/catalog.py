@@ -7,7 +7,7 @@ dropped or restored, or something is taken out of its catalog, everything is for
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -88,16 +88,17 @@ class Catalog:
                 return None
         return Known(self._epoch, [Columns.of(rows, self._columns[rows.measurement]) for rows in batch.rows])
 
-    async def learn(self, batches: Sequence[Batch]) -> dict[str, BaseException]:
+    async def learn(self, batches: Sequence[Batch], on_answer: Callable[[], None]) -> dict[str, BaseException]:
         """Make what the batches lack, and reject the points for which there is no room.
 
-        Returns, by measurement, the errors that concern one measurement alone; what needs one of these is not
+        Calls `on_answer` when the database has answered, before the work. Returns, by measurement, the errors that concern one measurement alone; what needs one of these is not
         learned yet. Raises one that concerns all, of `DATABASE_ERRORS`.
         """
         errors: dict[str, BaseException] = {}
         async with connected(self._pool) as connection:
             # Read before anything is learned: should the epoch change meanwhile, writers will notice.
             self.saw(await connection.fetchval(EPOCH, timeout=ANSWER_SECONDS))
+            on_answer()
             generation = self.generation
             while self._doubted:
                 self._columns.pop(self._doubted.pop(), None)

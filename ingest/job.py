@@ -16,8 +16,8 @@ from service.errors import HttpError, Unavailable
 class Job:
     """One request's points; `done` gets a result when they are committed, or the error for the client.
 
-    A job waits, for the catalog or a copier or the next try, or it is under way to the database. Its time is over
-    at the end of its waiting: one that is under way may be committed, and is waited for.
+    A job waits (for its turn, or for the next try), or it is under way (the database answers, and is at work on
+    it). Its time ends its waiting: one that is under way may be committed yet, and is waited for.
     """
 
     batch: Batch
@@ -48,11 +48,11 @@ class Job:
         self.epoch, self.shapes, self.queued_at = epoch, shapes, time.monotonic()
 
     def set_out(self) -> None:
-        """It is on its way to the database, which answers."""
+        """The database answers, and is at work on it from now on."""
         self._under_way = True
 
     def set_back(self, meaning: Meaning, error: BaseException) -> None:
-        """It was not committed, and waits for another try."""
+        """That came to nothing, and it waits for another try."""
         self.setback, self._trouble, self._under_way = meaning, summary(error), False
         if self._is_late:
             self.end_wait()

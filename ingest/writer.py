@@ -16,6 +16,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from ingest.catalog import Catalog
 from ingest.database import DATABASE_ERRORS
@@ -97,7 +98,7 @@ class Writer:
     async def _learn(self, jobs: Sequence[Job]) -> bool:
         """Learn what the jobs lack; False when there was an error."""
         try:
-            errors = await self._catalog.learn([job.batch for job in jobs])
+            errors = await self._catalog.learn([job.batch for job in jobs], partial(_set_out, jobs))
         except DATABASE_ERRORS as error:
             self._instruments.database_errors.labels(sqlstate(error)).inc()
             for job in jobs:
@@ -149,6 +150,11 @@ class Writer:
                 self._catalog.doubt(job.batch)
                 asyncio.get_running_loop().call_later(ALONE_PAUSE_SECONDS, self._queue, job)
         return bool(again)
+
+
+def _set_out(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        job.set_out()
 
 
 @contextmanager

@@ -151,13 +151,15 @@ $$;
 
 -- Make the series of `measurement` with these `tags` exist, and return their ids in the order asked. An id is
 -- NULL for a series past `max_series`. The count of series is taken from the highest id: ids are given out one by
--- one, and counting millions would be slow. Raises undefined_table when there is no such measurement.
+-- one, and counting millions would be slow. Raises undefined_table when there is no such measurement. Waits
+-- five seconds for others that make something, each of whom may make thousands of series.
 CREATE FUNCTION catalog.ensure_series(
     measurement text, tags jsonb[],
     host_tags text[] DEFAULT '{host,hostname,host.name,instance}', max_series int DEFAULT 10000000
 ) RETURNS int[]
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '5s'
 AS $$
 DECLARE
     wanted_id int := (SELECT m.id FROM catalog.measurement m WHERE m.name = ensure_series.measurement);
