@@ -91,8 +91,9 @@ class Catalog:
     async def learn(self, batches: Sequence[Batch], on_answer: Callable[[], None]) -> dict[str, BaseException]:
         """Make what the batches lack, and reject the points for which there is no room.
 
-        Calls `on_answer` when the database has answered, before the work. Returns, by measurement, the errors that concern one measurement alone; what needs one of these is not
-        learned yet. Raises one that concerns all, of `DATABASE_ERRORS`.
+        Calls `on_answer` when the database has answered, before the work. Returns, by measurement, the errors
+        that concern one measurement alone; what needs one of these is not learned yet. Raises one that concerns
+        all, of `DATABASE_ERRORS`.
         """
         errors: dict[str, BaseException] = {}
         async with connected(self._pool) as connection:

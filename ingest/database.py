@@ -22,6 +22,7 @@ WATCH_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
 """How long a server may take to answer a statement that asks nothing of it."""
 
+URL_FORM = "postgresql://user:password@host:port/database, with %2F for / and %40 for @ in the password"
 READY = "SELECT catalog.edition()::text, current_setting('transaction_read_only')::boolean"
 
 DATABASE_ERRORS = (
@@ -59,7 +60,7 @@ def create_pool(settings: IngestSettings) -> Pool:
             "application_name": "tidemark ingest",
             "role": ROLE,
             "search_path": "pg_catalog",
-            "statement_timeout": str(round(settings.statement_timeout_seconds * 1000)),
+            "statement_timeout": str(max(1, round(settings.statement_timeout_seconds * 1000))),
             "default_transaction_isolation": "read committed",
             "jit": "off",
         },
@@ -81,6 +82,8 @@ async def connected(pool: Pool) -> AsyncIterator[Connection]:
         connection = await pool.acquire()
     except DATABASE_ERRORS as error:
         raise DatabaseAwayError from error
+    except ValueError:  # whose text may be a piece of the password: a / in it ends what is read as the host
+        raise DatabaseAwayError(f"DATABASE_URL is not of the form {URL_FORM}") from None
     try:
         yield connection
     except UNCERTAIN:

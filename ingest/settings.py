@@ -41,7 +41,9 @@ class IngestSettings(Settings):
     )
     statement_timeout_seconds: float = Field(60.0, gt=0, description="longest statement; it is tried again")
     connect_timeout_seconds: float = Field(5.0, gt=0, description="longest wait for a connection to be made")
-    shutdown_seconds: float = Field(4.0, gt=0, description="time for requests under way to be answered after SIGTERM")
+    shutdown_seconds: float = Field(
+        5.0, gt=0, description="time for requests under way to be answered after SIGTERM; longer than all retries"
+    )
 
     max_fields_per_measurement: int = Field(
         1000, ge=1, le=1000, description="fields of a measurement; a point with one more is rejected"

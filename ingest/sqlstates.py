@@ -25,7 +25,7 @@ class StaleCatalogError(Exception):
 
 
 class DatabaseAwayError(Exception):
-    """No connection could be made; the cause says why, whatever its SQLSTATE means elsewhere."""
+    """No connection could be made; the cause, or the text, says why, whatever its SQLSTATE means elsewhere."""
 
 
 _CONTENTION = {"23505", "40P01", "55P03"}  # unique_violation, deadlock_detected, lock_not_available
@@ -74,9 +74,10 @@ def sqlstate(error: BaseException) -> str:
 def summary(error: BaseException) -> str:
     """What to tell people: the server's message without its detail, which may quote data; never a password."""
     origin = _origin(error)
-    if isinstance(origin, asyncpg.PostgresError):
-        return str(origin).splitlines()[0]
-    return f"{type(origin).__name__}: {origin}" if str(origin) else type(origin).__name__
+    name, text = type(origin).__name__, str(origin).partition("\n")[0]
+    if text and isinstance(origin, (asyncpg.PostgresError, DatabaseAwayError)):
+        return text
+    return f"{name}: {text}" if text else name
 
 
 def _origin(error: BaseException) -> BaseException:

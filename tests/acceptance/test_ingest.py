@@ -223,11 +223,14 @@ async def test_it_starts_before_the_database(start: Start, server_url: str, empt
 
 
 async def test_a_password_reaches_no_log_and_no_answer(start: Start, server_url: str) -> None:
-    """Neither when the server refuses us nor when there is none."""
-    nobody = f"postgresql://nobody:hunter2-xyzzy@127.0.0.1:{port_nobody_has()}/d"
+    """Neither when the server refuses us, nor when there is none, nor when the address makes no sense."""
     parts = urlsplit(server_url)
-    stranger = parts._replace(netloc=f"nobody_known:hunter2-xyzzy@{parts.hostname}:{parts.port}").geturl()
-    for url, reason in ((nobody, "Connect"), (stranger, "nobody_known")):
+    urls = {
+        f"postgresql://nobody:hunter2-xyzzy@127.0.0.1:{port_nobody_has()}/d": "Connect",
+        parts._replace(netloc=f"nobody_known:hunter2-xyzzy@{parts.hostname}:{parts.port}").geturl(): "nobody_known",
+        "postgresql://nobody:hunter2/xyzzy@127.0.0.1/d": "not of the form",
+    }
+    for url, reason in urls.items():
         ingest = start(DATABASE_URL=url, INGEST_RETRY_SECONDS="1", INGEST_LOG_LEVEL="debug")
         await asyncio.to_thread(ingest.running.until, "listening")
         assert await ingest.write(1) == 503

@@ -71,6 +71,8 @@ def test_a_summary_quotes_no_data() -> None:
     """The detail, which may hold a value, is left out; an error without text has its name."""
     assert summary(server_error("23514", "violates check\nand more")) == "violates check"
     assert summary(TimeoutError()) == "TimeoutError"
+    assert summary(server_error("P0001", "")) == "RaiseError"
+    assert summary(DatabaseAwayError("no address")) == "no address"
     assert summary(ConnectionRefusedError(111, "Connect call failed")) == (
         "ConnectionRefusedError: [Errno 111] Connect call failed"
     )
