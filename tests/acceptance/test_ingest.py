@@ -171,7 +171,7 @@ async def test_sigterm_while_the_database_does_not_answer(start: Start) -> None:
     """The process ends within its bound although the server never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://u:secret@127.0.0.1:{silent.getsockname()[1]}/d"
-        ingest = start(DATABASE_URL=url, INGEST_SHUTDOWN_SECONDS="1", INGEST_RETRY_SECONDS="600")
+        ingest = start(DATABASE_URL=url, INGEST_SHUTDOWN_SECONDS="0.5", INGEST_RETRY_SECONDS="600")
         await asyncio.to_thread(ingest.running.until, "listening")
         request = asyncio.create_task(ingest.write(1))
 
@@ -203,7 +203,7 @@ async def test_it_starts_before_the_database(start: Start, server_url: str, empt
     name = urlsplit(empty_database).path[1:]
     with psycopg.connect(server_url, autocommit=True) as server:
         server.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
-        ingest = start(DATABASE_URL=empty_database, INGEST_RETRY_SECONDS="1")
+        ingest = start(DATABASE_URL=empty_database, INGEST_RETRY_SECONDS="0.5")
 
         async def says(wanted: str) -> bool:
             return wanted in (await ingest.readiness())[1]
@@ -230,8 +230,11 @@ async def test_a_password_reaches_no_log_and_no_answer(start: Start, server_url:
         parts._replace(netloc=f"nobody_known:hunter2-xyzzy@{parts.hostname}:{parts.port}").geturl(): "nobody_known",
         "postgresql://nobody:hunter2/xyzzy@127.0.0.1/d": "not of the form",
     }
-    for url, reason in urls.items():
-        ingest = start(DATABASE_URL=url, INGEST_RETRY_SECONDS="1", INGEST_LOG_LEVEL="debug")
+    started = [
+        (start(DATABASE_URL=url, INGEST_RETRY_SECONDS="0.5", INGEST_LOG_LEVEL="debug"), reason)
+        for url, reason in urls.items()
+    ]
+    for ingest, reason in started:
         await asyncio.to_thread(ingest.running.until, "listening")
         assert await ingest.write(1) == 503
         await asyncio.to_thread(ingest.running.until, reason)

@@ -236,7 +236,7 @@ async def test_a_statement_that_takes_too_long_holds_up_nobody_else(
     serve_ingest: ServeIngest, write: Write, owner: psycopg.Connection
 ) -> None:
     """Past the statement timeout a request is refused, and the others of its group are committed."""
-    ingest = await serve_ingest(copiers=1, retry_seconds=4, statement_timeout_seconds=0.5)
+    ingest = await serve_ingest(copiers=1, retry_seconds=3, statement_timeout_seconds=0.5)
     assert (await write(ingest, "m,host=a f=0 1600000000")).status == 204
     owner.execute(
         "CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql "
