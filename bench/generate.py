@@ -6,6 +6,7 @@ The shape (measurements, numbers of fields and tags, ten seconds between reading
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,6 +91,25 @@ def lines(shape: Shape, start: int, readings: int) -> Iterator[str]:
         time = f"{start + reading * READING_SECONDS}000000000"
         for head, fields in heads:
             yield f"{head} {','.join([f'{name}={number(101)}i' for name in fields])} {time}"
+
+
+def json_bodies(shape: Shape, start: int, readings: int) -> Iterator[bytes]:
+    """The same points as JSON, one a line, in bodies of `LINES_A_BODY` lines."""
+    for body in bodies(shape, start, readings):
+        yield "\n".join(map(as_json, body.decode().splitlines())).encode()
+
+
+def as_json(line: str) -> str:
+    """A line of line protocol, of those made here, as a JSON object in the full form."""
+    head, fields, time = line.split(" ")
+    measurement, *pairs = head.split(",")
+    point = {
+        "measurement": measurement,
+        "time": int(time) // 10**9,
+        "tags": dict(pair.split("=") for pair in pairs),
+        "fields": {name: int(value[:-1]) for name, value in (field.split("=") for field in fields.split(","))},
+    }
+    return json.dumps(point)
 
 
 def bodies(shape: Shape, start: int, readings: int) -> Iterator[bytes]:

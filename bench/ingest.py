@@ -3,7 +3,8 @@
     python -m bench.ingest [--hosts 1000] [--lines 1000000] [--json FILE]
 
 Each system gets the same files by the same loader. *steady* is with every series known, *first* with every series new,
-*nine* the nine measurements of a host, and *half* Tidemark alone at half of the rate that it took in *steady*.
+*nine* the nine measurements of a host; of Tidemark alone, *json* is the points of *steady* as JSON, and *half* its load
+at half of the rate that it took.
 """
 
 from __future__ import annotations
@@ -121,6 +122,11 @@ def measure(server: Server, folder: Path, hosts: int, lines: int, *, peers: bool
             if name == "tidemark":
                 _say("tidemark: half")
                 rate = figures["steady"][name]["lines_per_second"] / 2
+                _say("tidemark: json")
+                json_load = make_load(
+                    folder, "json", generate.cpu_only(hosts), START_JSON, max(1, lines // 10 // hosts)
+                )
+                figures["json"] = {name: run(system, json_load)}
                 half = make_load(folder, "half", generate.cpu_only(hosts), START_HALF, int(rate * 10 / hosts))
                 figures["half"] = {name: run(system, half, lines_per_second=rate)}
     figures["ratios"] = ratios(figures["steady"])
@@ -130,6 +136,7 @@ def measure(server: Server, folder: Path, hosts: int, lines: int, *, peers: bool
 START = int(time.time()) // DAY * DAY - 3 * DAY
 START_FIRST = START - DAY
 START_HALF = START + DAY
+START_JSON = START + DAY // 2
 
 
 def make_loads(folder: Path, hosts: int, lines: int) -> tuple[Load, Load, Load, Load, Load]:
@@ -149,7 +156,8 @@ def make_loads(folder: Path, hosts: int, lines: int) -> tuple[Load, Load, Load, 
 def make_load(folder: Path, name: str, shape: Shape, start: int, readings: int) -> Load:
     """One file."""
     file = folder / f"{name}.bodies"
-    save(generate.bodies(shape, start, readings), file)
+    made = generate.json_bodies if name == "json" else generate.bodies
+    save(made(shape, start, readings), file)
     return Load(name, file, "cpu", generate.CPU_FIELDS[0], shape.values_a_line)
 
 
@@ -170,7 +178,8 @@ def start(name: str, server: Server, folder: Path) -> Iterator[systems.System]:
 def run(system: systems.System, load: Load, lines_per_second: float | None = None) -> Figures:
     """Send a load, watch the processes, and count afterwards what is there."""
     before = system.count(load.measurement, load.field) if load.name != "first" else 0
-    arguments = [sys.executable, "-m", "bench.load", system.write_url, str(load.file), f"--connections={CONNECTIONS}"]
+    url = system.json_url if load.name == "json" else system.write_url
+    arguments = [sys.executable, "-m", "bench.load", url, str(load.file), f"--connections={CONNECTIONS}"]
     if lines_per_second is not None:
         arguments.append(f"--lines-per-second={lines_per_second}")
     with watched(system.pids) as usage:
@@ -189,6 +198,8 @@ def run(system: systems.System, load: Load, lines_per_second: float | None = Non
 
 def _lines_of(load: Load) -> int:
     """How many lines of a load have its measurement."""
+    if load.name == "json":
+        return sum(count for _, count in saved(load.file))
     prefix = f"{load.measurement},".encode()
     return sum(
         body.count(b"\n" + prefix) + body.startswith(prefix) for body in (bytes(view) for view, _ in saved(load.file))
@@ -225,7 +236,7 @@ def table(figures: Figures) -> str:
     """The figures for people."""
     heads = "".join(f"{title:>11}" for title, _, _ in COLUMNS)
     lines = [f"{'load':8}{'system':18}{heads}  processor seconds and peak MiB of each process"]
-    for load in ("steady", "first", "nine", "half"):
+    for load in ("steady", "first", "nine", "json", "half"):
         for name, one in figures.get(load, {}).items():
             cells = "".join(f"{format(one[key], form) if key in one else '-':>11}" for _, key, form in COLUMNS)
             lines.append(f"{load:8}{name:18}{cells}  {_processes(one)}")

@@ -32,6 +32,8 @@ class System(ABC):
 
     name: str
     write_url: str
+    json_url: str = ""
+    """Where it takes JSON, if it does."""
 
     @property
     @abstractmethod
@@ -61,6 +63,7 @@ class Tidemark(System):
         self._url = url
         self._pids = {"ingest": ingest.pid, "postgresql": postmaster}
         self.write_url = f"http://127.0.0.1:{port}/write"
+        self.json_url = f"http://127.0.0.1:{port}/api/v1/points"
 
     @property
     def pids(self) -> dict[str, int]:
