@@ -7,6 +7,7 @@ dropped or restored, or something is taken out of its catalog, everything is for
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -26,6 +27,9 @@ log = logs.get(__name__)
 
 SERIES_A_CALL = 5_000
 """How many series one call asks for: the call holds the catalog's lock while it makes them."""
+
+LOCKED_SECONDS = 3.0
+"""How long a table is left alone that could not be extended: each try holds up its writers for a second."""
 
 EPOCH = "SELECT catalog.epoch()"
 ENSURE_FIELDS = "SELECT name, column_name FROM catalog.ensure_fields($1, $2, $3, $4)"
@@ -60,6 +64,7 @@ class Catalog:
         self._instruments = instruments
         self._columns: dict[str, dict[str, str]] = {}
         self._doubted: set[str] = set()
+        self._locked_until: dict[str, float] = {}
         self._epoch = ""
         self.generation = 0
         """Counts how often everything was forgotten; a batch's series are of the generation that it names."""
@@ -92,8 +97,8 @@ class Catalog:
         """Make what the batches lack, and reject the points for which there is no room.
 
         Calls `on_answer` when the database has answered, before the work. Returns, by measurement, the errors
-        that concern one measurement alone; what needs one of these is not learned yet. Raises one that concerns
-        all, of `DATABASE_ERRORS`.
+        that concern one measurement alone; not all that needs one of these is learned yet. Raises one that
+        concerns all, of `DATABASE_ERRORS`.
         """
         errors: dict[str, BaseException] = {}
         async with connected(self._pool) as connection:
@@ -129,23 +134,40 @@ class Catalog:
         return known is not None and all(name in known for name in rows.fields)
 
     async def _learn_measurement(self, measurement: str, of_it: list[Rows], connection: Connection) -> None:
+        locked = None
+        try:
+            await self._learn_fields(measurement, of_it, connection)
+        except asyncpg.LockNotAvailableError as error:
+            locked = error
+        # What needs no new field can go on, whoever holds the table.
+        await self._learn_series([rows for rows in of_it if self._knows_fields(rows)], connection)
+        if locked is not None:
+            raise locked
+
+    async def _learn_fields(self, measurement: str, of_it: list[Rows], connection: Connection) -> None:
         columns = self._columns
-        for rows in of_it:
-            if not self._knows_fields(rows):
-                answer = await connection.fetch(
-                    ENSURE_FIELDS,
-                    measurement,
-                    list(rows.fields),
-                    self._limits.max_fields,
-                    self._limits.max_measurements,
+        for fields in dict.fromkeys(rows.fields for rows in of_it if not self._knows_fields(rows)):
+            if time.monotonic() < self._locked_until.get(measurement, 0):
+                raise asyncpg.LockNotAvailableError(
+                    f"somebody uses {measurement!r} for long, and it cannot be extended"
                 )
-                if answer:
-                    columns[measurement] = {row["name"]: row["column_name"] for row in answer}
+            try:
+                answer = await connection.fetch(
+                    ENSURE_FIELDS, measurement, list(fields), self._limits.max_fields, self._limits.max_measurements
+                )
+            except asyncpg.LockNotAvailableError:
+                self._locked_until[measurement] = time.monotonic() + LOCKED_SECONDS
+                raise
+            self._locked_until.pop(measurement, None)
+            if answer:
+                columns[measurement] = {row["name"]: row["column_name"] for row in answer}
+
+    async def _learn_series(self, of_it: list[Rows], connection: Connection) -> None:
         unknown = dict.fromkeys(series for rows in of_it for series in rows.series if not series.id)
-        for some in _slices(unknown if measurement in columns else (), SERIES_A_CALL):
+        for some in _slices(unknown, SERIES_A_CALL):
             ids = await connection.fetchval(
                 ENSURE_SERIES,
-                measurement,
+                some[0].measurement,
                 [orjson.dumps(dict(series.tags)).decode() for series in some],
                 list(self._limits.host_tags),
                 self._limits.max_series,

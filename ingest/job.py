@@ -29,12 +29,13 @@ class Job:
     queued_at: float = 0.0
     """When it began to wait for a copier, by `time.monotonic`."""
     setback: Meaning | None = None
+    """What its last failure meant."""
+    trouble: BaseException | None = None
     """What kept it from being committed the last time."""
     relearned: bool = False
     """Whether it was learned anew because the catalog seemed to have changed."""
     alone: bool = False
     """Whether it goes by itself: it may be what made others fail."""
-    _trouble: str = "it is busy, or does not answer"
     _under_way: bool = False
     _is_late: bool = False
 
@@ -53,7 +54,7 @@ class Job:
 
     def set_back(self, meaning: Meaning, error: BaseException) -> None:
         """That came to nothing, and it waits for another try."""
-        self.setback, self._trouble, self._under_way = meaning, summary(error), False
+        self.setback, self.trouble, self._under_way = meaning, error, False
         if self._is_late:
             self.end_wait()
 
@@ -61,7 +62,8 @@ class Job:
         """Its time is over: nothing is promised unless it is under way."""
         self._is_late = True
         if not self._under_way:
-            self.fail(Unavailable(f"the database cannot take points now: {self._trouble}"))
+            reason = summary(self.trouble) if self.trouble else "it is busy, or does not answer"
+            self.fail(Unavailable(f"the database cannot take points now: {reason}"))
 
     def succeed(self) -> None:
         """Its points are committed."""

@@ -45,7 +45,6 @@ UPSERT = sql.SQL(
 UPDATE = sql.SQL("{0} = coalesce(EXCLUDED.{0}, kept.{0})")
 UNSTAGE = sql.SQL("DROP TABLE {staging}")
 
-
 SHORT_WAIT_SECONDS = 0.25
 LONG_WAIT_SECONDS = 1.5
 """How long to wait for a lock. The long wait gives PostgreSQL's deadlock_timeout, a second, time to tell."""
@@ -62,6 +61,8 @@ class Ladder:
         self._pool = pool
         self._catalog = catalog
         self._instruments = instruments
+        self._outage = ""
+        """The SQLSTATE of the outage that was logged last, until points are committed again."""
 
     async def commit(self, jobs: Sequence[Job]) -> None:
         """Give every job its outcome, or set it back for another try."""
@@ -77,6 +78,9 @@ class Ladder:
             else:
                 _set_back(jobs, found, error)
         else:
+            if self._outage:
+                log.info("points are committed again")
+                self._outage = ""
             for job in jobs:
                 job.succeed()
 
@@ -146,18 +150,22 @@ class Ladder:
 
     def _note(self, error: BaseException, jobs: Sequence[Job]) -> Meaning:
         """Count the error, log it unless it is part of daily work, and say what it means for these jobs."""
-        found = meaning(error)
-        if not isinstance(error, StaleCatalogError):
-            if found is Meaning.STALE and any(job.relearned for job in jobs):
-                found = Meaning.UNKNOWN  # learning it again was of no use
-            self._instruments.database_errors.labels(sqlstate(error)).inc()
+        found, code = meaning(error), sqlstate(error)
+        if isinstance(error, StaleCatalogError):
+            return found
+        if found is Meaning.STALE and any(job.relearned for job in jobs):
+            found = Meaning.UNKNOWN  # learning it again was of no use
+        self._instruments.database_errors.labels(code).inc()
+        if found is not Meaning.AGAIN or code != self._outage:
             log.warning(
                 "points were not committed",
-                sqlstate=sqlstate(error),
+                sqlstate=code,
                 error=summary(error),
                 requests=len(jobs),
                 meaning=found.name.lower(),
             )
+        if found is Meaning.AGAIN:
+            self._outage = code
         return found
 
     async def _isolate(self, jobs: Sequence[Job], found: Meaning, error: BaseException) -> None:
@@ -169,7 +177,7 @@ class Ladder:
             if not job.done.done():
                 await self.commit([job])
                 if job.setback is Meaning.AGAIN and not job.done.done():
-                    _set_back(jobs[place + 1 :], Meaning.AGAIN, error)
+                    _set_back(jobs[place + 1 :], Meaning.AGAIN, job.trouble or error)
                     return
 
 

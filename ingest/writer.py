@@ -32,8 +32,8 @@ from service.errors import BadRequest, HttpError, Unavailable
 
 log = logs.get(__name__)
 
-ALONE_PAUSE_SECONDS = 1.0
-"""Between tries of a request that is tried alone."""
+LATER_SECONDS = 1.0
+"""Between tries of a request that cannot be written now, while others can."""
 
 
 class Writer:
@@ -86,23 +86,25 @@ class Writer:
         else:
             job.succeed()
 
+    def _queue_later(self, job: Job) -> None:
+        asyncio.get_running_loop().call_later(LATER_SECONDS, self._queue, job)
+
     async def _learner(self) -> None:
         pause = Pause()
         while True:
             jobs = await self._unknown.take()
             with _answered(jobs):
                 await pause.after(has_failed=not await self._learn(jobs))
-                for job in jobs:
-                    self._queue(job)
 
     async def _learn(self, jobs: Sequence[Job]) -> bool:
-        """Learn what the jobs lack; False when there was an error."""
+        """Learn what the jobs lack, and let them wait for what they need next; False in an outage."""
         try:
             errors = await self._catalog.learn([job.batch for job in jobs], partial(_set_out, jobs))
         except DATABASE_ERRORS as error:
             self._instruments.database_errors.labels(sqlstate(error)).inc()
             for job in jobs:
                 job.set_back(Meaning.AGAIN, error)
+                self._queue(job)
             return False
         for measurement, fault in errors.items():
             self._instruments.database_errors.labels(sqlstate(fault)).inc()
@@ -114,11 +116,14 @@ class Writer:
             )
         for job in jobs:
             faults = [errors[rows.measurement] for rows in job.batch.rows if rows.measurement in errors]
-            if faults and meaning(faults[0]) is Meaning.DATA:
+            if not faults or self._catalog.known(job.batch) is not None:
+                self._queue(job)
+            elif meaning(faults[0]) is Meaning.DATA:
                 job.fail(BadRequest(f"the database refuses a name: {summary(faults[0])}", sqlstate=sqlstate(faults[0])))
-            elif faults:
+            else:
                 job.set_back(Meaning.AGAIN, faults[0])
-        return not errors
+                self._queue_later(job)
+        return True
 
     async def _copier(self) -> None:
         pause = Pause()
@@ -148,7 +153,7 @@ class Writer:
                 self._instruments.rungs.labels("retry").inc()
                 job.alone = True
                 self._catalog.doubt(job.batch)
-                asyncio.get_running_loop().call_later(ALONE_PAUSE_SECONDS, self._queue, job)
+                self._queue_later(job)
         return bool(again)
 
 

@@ -31,6 +31,9 @@ from service.errors import HttpError, error_body
 
 log = logs.get(__name__)
 
+BACKLOG = 1024
+"""Connections that the kernel may hold until they are accepted: a fleet's agents all push at the same second."""
+
 disable_created_metrics()  # type: ignore[no-untyped-call]  # else every counter has its birth beside it
 CLIENT_LEFT = 499
 """The status that no client sees, as nginx has it: it left before it was answered."""
@@ -202,7 +205,7 @@ async def _serve(
     runner = web.AppRunner(make_app(), access_log=None, **server_options)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
         log.info("listening", process=prog, url=f"http://{host}:{port}")
         await _stop_signal()
         log.info("stopping", process=prog)

@@ -50,10 +50,11 @@ async def test_a_database_that_does_not_answer(
     relayed_url: SecretStr,
     eventually: Eventually,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Requests are refused when their time is over, health is answered, and afterwards all is as before."""
     monkeypatch.setattr("ingest.database.ANSWER_SECONDS", 1)
-    ingest = await serve_ingest(database_url=relayed_url, retry_seconds=1, connect_timeout_seconds=1)
+    ingest = await serve_ingest(database_url=relayed_url, copiers=1, retry_seconds=1, connect_timeout_seconds=1)
     assert (await write(ingest, f"m,host=a f=0 {T}")).status == 204
     relay.pause()
     replies = await asyncio.gather(
@@ -79,6 +80,8 @@ async def test_a_database_that_does_not_answer(
     await eventually(works)
     assert ingest.rows("SELECT f, g FROM m WHERE host = 'b'") == [(2.0, 2.0)]
     assert await fates(ingest) >= 22
+    logged = capsys.readouterr().out
+    assert logged.count("points were not committed") == logged.count("points are committed again") == 1
 
 
 async def test_requests_that_wait_are_answered_when_the_database_is_back(
