@@ -46,11 +46,6 @@ class Shape:
     measurements: dict[str, tuple[str, ...]]
 
     @property
-    def lines_a_reading(self) -> int:
-        """Lines of all hosts at one moment, which is also the number of series."""
-        return self.hosts * len(self.measurements)
-
-    @property
     def values_a_line(self) -> float:
         """Fields of a line, on average."""
         return sum(map(len, self.measurements.values())) / len(self.measurements)

@@ -118,14 +118,7 @@ class Ladder:
         self._instruments.batch_points.observe(sum(len(columns) for columns, _ in shapes))
 
     async def _copy(self, connection: Connection, measurement: str, shapes: Shapes) -> None:
-        for columns, data in shapes:
-            await connection.copy_to_table(
-                measurement,
-                schema_name="points",
-                columns=["time", "series_id", *columns.fields],
-                source=_pieces(data),
-                format="binary",
-            )
+        await _copy_into(connection, "points", measurement, shapes)
 
     async def _merge(self, connection: Connection, measurement: str, shapes: Shapes) -> None:
         """Put points that are unique; a field that one shape lacks is null in the temporary table, and stays."""
@@ -137,14 +130,7 @@ class Ladder:
             "updates": sql.SQL(", ").join(UPDATE.format(name) for name in fields),
         }
         await connection.execute(STAGE.format(**names).as_string())
-        for columns, data in shapes:
-            await connection.copy_to_table(
-                STAGING,
-                schema_name="pg_temp",
-                columns=["time", "series_id", *columns.fields],
-                source=_pieces(data),
-                format="binary",
-            )
+        await _copy_into(connection, "pg_temp", STAGING, shapes)
         await connection.execute(UPSERT.format(**names).as_string())
         await connection.execute(UNSTAGE.format(**names).as_string())
 
@@ -194,6 +180,17 @@ def _for_copy(requests: Sequence[Sequence[Columns]]) -> list[tuple[Columns, byte
 def _for_merge(requests: Sequence[Sequence[Columns]]) -> list[tuple[Columns, bytes]]:
     """The same points with none twice."""
     return [(columns, encode(columns)) for columns in merge.unique(gather(requests))]
+
+
+async def _copy_into(connection: Connection, schema: str, table: str, shapes: Shapes) -> None:
+    for columns, data in shapes:
+        await connection.copy_to_table(
+            table,
+            schema_name=schema,
+            columns=["time", "series_id", *columns.fields],
+            source=_pieces(data),
+            format="binary",
+        )
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:

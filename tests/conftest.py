@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 import psutil
 import psycopg
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from psycopg import sql
 
 from service.settings import home
@@ -241,6 +242,16 @@ def kill(processes: Iterable[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+def sum_of(metrics: str, instrument: str, labels: dict[str, str]) -> float:
+    """The sum of an instrument's samples that have these labels, in the text of /metrics."""
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(metrics)
+        for sample in family.samples
+        if sample.name == instrument and labels.items() <= sample.labels.items()
+    )
 
 
 def with_database(url: str, name: str) -> str:

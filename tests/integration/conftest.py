@@ -11,11 +11,11 @@ import aiohttp
 import psycopg
 import pytest
 from aiohttp import web
-from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from ingest.app import create_app
 from ingest.settings import IngestSettings
+from tests.conftest import sum_of
 
 READY_SECONDS = 30
 
@@ -61,13 +61,7 @@ class Ingest:
     async def counted(self, instrument: str, **labels: str) -> float:
         """The sum of an instrument's samples that have these labels, as /metrics tells it."""
         async with self.client.get(f"{self.url}/metrics") as response:
-            families = text_string_to_metric_families(await response.text())
-        return sum(
-            sample.value
-            for family in families
-            for sample in family.samples
-            if sample.name == instrument and labels.items() <= sample.labels.items()
-        )
+            return sum_of(await response.text(), instrument, labels)
 
 
 class ServeIngest(Protocol):

@@ -12,13 +12,13 @@ import aiohttp
 import psycopg
 import pytest
 from aiohttp import web
-from prometheus_client.parser import text_string_to_metric_families
 from psycopg import sql
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
 from query.app import create_app, server_options
 from query.settings import QuerySettings
+from tests.conftest import sum_of
 from tests.integration.query.reference import Point
 
 DEADLINE_SECONDS = 60.0
@@ -75,13 +75,7 @@ class Query:
     async def counted(self, instrument: str, **labels: str) -> float:
         """The sum of an instrument's samples that have these labels, as /metrics tells it."""
         async with self.client.get(f"{self.url}/metrics") as response:
-            families = text_string_to_metric_families(await response.text())
-        return sum(
-            sample.value
-            for family in families
-            for sample in family.samples
-            if sample.name == instrument and labels.items() <= sample.labels.items()
-        )
+            return sum_of(await response.text(), instrument, labels)
 
     async def until_counted(self, instrument: str, value: float, **labels: str) -> None:
         """Wait for an instrument to have a value."""
