@@ -34,7 +34,7 @@ YEARS_20 = 20 * 365 * 86_400
 
 def columns_of(file: Path) -> list[Columns]:
     """The lines of a file, a few bodies together, with series numbered as they come."""
-    cache = SeriesCache(LIMITS, 10_000_000)
+    cache = SeriesCache(LIMITS, 2**40)
     window = Window.around(time.time_ns() // 1000, YEARS_20, YEARS_20)
     found: list[Columns] = []
     pieces: list[list[Columns]] = []

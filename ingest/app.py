@@ -41,9 +41,10 @@ def create_app(settings: IngestSettings) -> web.Application:
     instruments = Instruments(shell.registry)
     instruments.pending_bytes.set_function(lambda: budget.used_bytes)
     instruments.cached_series.set_function(lambda: len(cache))
+    instruments.cache_bytes.set_function(lambda: cache.size_bytes)
     watch = Watch(pool, instruments)
     limits = Limits(settings.max_fields_per_measurement, settings.max_tags_per_point, settings.max_tag_bytes)
-    cache = SeriesCache(limits, settings.max_cached_series)
+    cache = SeriesCache(limits, settings.max_cache_bytes)
     catalog = Catalog(
         pool,
         cache,
@@ -51,6 +52,7 @@ def create_app(settings: IngestSettings) -> web.Application:
             settings.max_fields_per_measurement,
             settings.max_measurements,
             settings.max_series,
+            settings.max_new_series_per_minute,
             tuple(settings.host_tags),
         ),
         instruments,

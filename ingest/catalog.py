@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 import asyncpg
-import orjson
 
 from ingest.copy import Columns
 from ingest.database import ANSWER_SECONDS, Connection, Pool, connected
@@ -33,7 +32,7 @@ LOCKED_SECONDS = 3.0
 
 EPOCH = "SELECT catalog.epoch()"
 ENSURE_FIELDS = "SELECT name, column_name FROM catalog.ensure_fields($1, $2, $3, $4)"
-ENSURE_SERIES = "SELECT catalog.ensure_series($1, $2::text[]::jsonb[], $3, $4)"
+ENSURE_SERIES = "SELECT catalog.ensure_series($1, $2::text[]::jsonb[], $3, $4, $5)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,7 @@ class CatalogLimits:
     max_fields: int
     max_measurements: int
     max_series: int
+    max_new_series_per_minute: int
     host_tags: tuple[str, ...]
 
 
@@ -65,6 +65,7 @@ class Catalog:
         self._columns: dict[str, dict[str, str]] = {}
         self._doubted: set[str] = set()
         self._locked_until: dict[str, float] = {}
+        self._too_new: set[Series] = set()
         self._epoch = ""
         self.generation = 0
         """Counts how often everything was forgotten; a batch's series are of the generation that it names."""
@@ -106,6 +107,7 @@ class Catalog:
             self.saw(await connection.fetchval(EPOCH, timeout=ANSWER_SECONDS))
             on_answer()
             generation = self.generation
+            self._too_new.clear()
             while self._doubted:
                 self._columns.pop(self._doubted.pop(), None)
             for batch in batches:
@@ -126,7 +128,7 @@ class Catalog:
         """Replace series of an earlier generation: their ids are not good any more."""
         if batch.generation != self.generation:
             for rows in batch.rows:
-                rows.series = [self._cache.find(series.measurement, dict(series.tags)) for series in rows.series]
+                rows.series = [self._cache.renewed(series) for series in rows.series]
             batch.generation = self.generation
 
     def _knows_fields(self, rows: Rows) -> bool:
@@ -168,32 +170,37 @@ class Catalog:
             ids = await connection.fetchval(
                 ENSURE_SERIES,
                 some[0].measurement,
-                [orjson.dumps(dict(series.tags)).decode() for series in some],
+                [series.tags.decode() for series in some],
                 list(self._limits.host_tags),
                 self._limits.max_series,
+                self._limits.max_new_series_per_minute,
             )
             for series, number in zip(some, ids, strict=True):
                 series.id = number or 0
-            self._instruments.series_resolved.inc(len(some))
+            self._too_new.update(series for series, number in zip(some, ids, strict=True) if number == 0)
+            self._instruments.cache_misses.inc(len(some))
 
     def _reject_unmade(self, batch: Batch, errors: dict[str, BaseException]) -> None:
         for rows in batch.rows:
             if rows.measurement in errors:
                 continue
-            if not self._knows_fields(rows):
-                reason, text = self._no_room(rows)
-                made = [False] * len(rows)
-            else:
-                reason = "max_series"
-                text = f"no room for a new series, at most {self._limits.max_series} are allowed (INGEST_MAX_SERIES)"
-                made = [series.id != 0 for series in rows.series]
+            has_fields = self._knows_fields(rows)
+            made = [has_fields and series.id != 0 for series in rows.series]
             if not all(made):
-                for place, is_made in zip(rows.places, made, strict=True):
+                for place, series, is_made in zip(rows.places, rows.series, made, strict=True):
                     if not is_made:
-                        batch.reject(place, reason, text)
+                        batch.reject(place, *(self._no_series(series) if has_fields else self._no_fields(rows)))
                 rows.keep(made)
 
-    def _no_room(self, rows: Rows) -> tuple[str, str]:
+    def _no_series(self, series: Series) -> tuple[str, str]:
+        """Why `series` was not made."""
+        if series in self._too_new:
+            bound = f"at most {self._limits.max_new_series_per_minute} are made in one"
+            return "max_new_series", f"too many new series in this minute, {bound} (INGEST_MAX_NEW_SERIES_PER_MINUTE)"
+        bound = f"at most {self._limits.max_series} are allowed"
+        return "max_series", f"no room for a new series, {bound} (INGEST_MAX_SERIES)"
+
+    def _no_fields(self, rows: Rows) -> tuple[str, str]:
         """Why the fields of `rows` were not made."""
         known = self._columns.get(rows.measurement)
         if known is None:

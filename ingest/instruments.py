@@ -60,8 +60,11 @@ class Instruments:
         )
         self.queued_requests = Gauge("ingest_queued_requests", "Requests waiting for a copier.", registry=registry)
         self.cached_series = Gauge("ingest_cached_series", "Series known to this process.", registry=registry)
-        self.series_resolved = Counter(
-            "ingest_series_resolved", "Series looked up or made in the catalog.", registry=registry
+        self.cache_bytes = Gauge("ingest_cache_bytes", "Memory held for known series.", registry=registry)
+        self.cache_misses = Counter(
+            "ingest_cache_misses",
+            "Series that were not known to this process and were looked up, or made, in the catalog.",
+            registry=registry,
         )
         self.database_up = Gauge("ingest_database_up", "1 while the database answers, else 0.", registry=registry)
         self.database_info = Gauge(

@@ -6,11 +6,8 @@ jsonb: their number and their total size are bounded.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-
-Tags = tuple[tuple[str, str], ...]
-"""Pairs of key and value, sorted by key, no key twice."""
 
 MAX_NAME_BYTES = 63
 """PostgreSQL's NAMEDATALEN - 1."""
@@ -56,18 +53,17 @@ def check_fields(fields: Collection[str], limits: Limits) -> None:
         _check_identifier("field", name)
 
 
-def check_tags(tags: Tags, limits: Limits) -> int:
-    """The tags' size in bytes. Raises `Rejected` unless they are within their bounds and can be stored as jsonb."""
+def check_tags(tags: Mapping[str, str], limits: Limits) -> None:
+    """Raise `Rejected` unless the tags are within their bounds and can be stored as jsonb."""
     if len(tags) > limits.max_tags:
         raise Rejected(
             "max_tags", f"{len(tags)} tags, at most {limits.max_tags} are allowed (INGEST_MAX_TAGS_PER_POINT)"
         )
     size = 0
-    for key, value in tags:
+    for key, value in tags.items():
         size += _byte_length(key, "the key of tag", key) + _byte_length(value, "the value of tag", key)
     if size > limits.max_tag_bytes:
         raise too_many_tag_bytes(limits)
-    return size
 
 
 def too_many_fields(limits: Limits) -> Rejected:

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ingest import names
-from ingest.names import Tags
 
 LISTED_REJECTIONS = 100
 """How many rejections an answer lists; all are counted."""
@@ -29,7 +28,8 @@ class Series:
     """A measurement and a set of tags. `id` is 0 until the catalog has given it its number."""
 
     measurement: str
-    tags: Tags
+    tags: bytes
+    """As JSON, sorted by key."""
     id: int = 0
     shape: Shape | None = None
     """The fields it had in line protocol last time: agents repeat themselves."""

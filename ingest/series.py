@@ -1,53 +1,96 @@
 """The series that this process knows, found by the raw bytes that name them or by measurement and tags.
 
-A point's series is looked up once a point, so it is one dictionary access; the `Series` found carries its id
-once the catalog has resolved it. The cache is bounded: full, it is emptied, and its series are looked up
-anew, which costs a query for those still in use and nothing else.
+A point's series is looked up once a point, so it is one dictionary access; the `Series` found carries its id once the
+catalog has resolved it. The cache is bounded in bytes, by two generations: what is used goes to the younger one; when
+that has half of the bytes, it becomes the elder, and what the elder before it held has not been used for long and is
+forgotten. So the series in use stay known as long as they fit into one half.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from sys import getsizeof
+
+import orjson
+
 from ingest import names
-from ingest.names import Limits, Tags
+from ingest.names import Limits
 from ingest.points import Series, Shape
 
 MAX_SHAPE_WORDS = 200_000
 """Names of fields that are remembered, in all shapes together."""
-MEAN_BYTES = 1000
-"""What a series may take of text on average; where they are longer, fewer are remembered."""
+ENTRY_BYTES = 100
+"""An entry of a large dictionary, its share of the table's free places included."""
+SERIES_BYTES = getsizeof(Series("", b"")) + getsizeof(2**31 - 1) + ENTRY_BYTES
+"""A series and its entry, without its tags."""
+
+
+@dataclass(slots=True)
+class _Generation:
+    by_head: dict[bytes, Series] = field(default_factory=dict)
+    by_tags: dict[str, dict[bytes, Series]] = field(default_factory=dict)
+    """By measurement and tags."""
+    size_bytes: int = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self.by_tags.values()))
 
 
 class SeriesCache:
-    """At most `max_series` series, and their text; every one was checked against `limits`."""
+    """Series in `max_bytes` of memory; every one was checked against `limits`."""
 
-    def __init__(self, limits: Limits, max_series: int) -> None:
+    def __init__(self, limits: Limits, max_bytes: int) -> None:
         self.limits = limits
-        self._max_series = max_series
-        self._by_tags: dict[tuple[str, Tags], Series] = {}
-        self.by_head: dict[bytes, Series] = {}
-        """Series by the bytes that named them in a request, which a decoder may add to by `remember`."""
-        self._bytes = 0
+        self._half_bytes = max_bytes // 2
+        self._elder = _Generation()
+        self._young = _Generation()
+        self.by_head = self._young.by_head
+        """The series in use, by the bytes that named them in a request."""
         self.shapes: dict[tuple[str, tuple[bytes, ...]], Shape] = {}
         """Shapes by measurement and names, which a decoder may add to by `add_shape`."""
         self._words = 0
 
     def __len__(self) -> int:
-        return len(self._by_tags)
+        """How many series are known, those twice that are of both generations."""
+        return len(self._young) + len(self._elder)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the series hold in memory, near enough."""
+        return self._young.size_bytes + self._elder.size_bytes
 
     def find(self, measurement: str, tags: dict[str, str]) -> Series:
         """The series of a measurement and its tags. Raises `Rejected` when a name breaks a rule."""
-        key = (measurement, tuple(sorted(tags.items())))
-        series = self._by_tags.get(key)
+        try:
+            text = orjson.dumps(tags, option=orjson.OPT_SORT_KEYS)
+        except orjson.JSONEncodeError:  # some tag is no text, which the check will say
+            text = b""
+        of_measurement = self._young.by_tags.get(measurement)
+        series = of_measurement.get(text) if of_measurement else None
         if series is None:
-            names.check_measurement(measurement)
-            size = names.check_tags(key[1], self.limits)
-            self._make_room(size, is_full=len(self._by_tags) >= self._max_series)
-            series = self._by_tags[key] = Series(*key)
+            series = self._elder.by_tags.get(measurement, {}).get(text)
+            if series is None:
+                names.check_measurement(measurement)
+                names.check_tags(tags, self.limits)
+                series = Series(measurement, text)
+            self._keep(series)
+        return series
+
+    def renewed(self, series: Series) -> Series:
+        """The series of the same measurement and tags that is known now."""
+        return self.find(series.measurement, orjson.loads(series.tags))
+
+    def recall(self, head: bytes) -> Series | None:
+        """The series that `head` named, when it is not in `by_head` any more but not forgotten either."""
+        series = self._elder.by_head.get(head)
+        if series is not None:
+            self._keep(series)
+            self.remember(head, series)
         return series
 
     def remember(self, head: bytes, series: Series) -> None:
         """Let `by_head` find `series` by `head`, which is spelled as one client spells it."""
-        self._make_room(len(head), is_full=len(self.by_head) >= 2 * self._max_series)
+        self._make_room(ENTRY_BYTES + getsizeof(head))
         self.by_head[head] = series
 
     def add_shape(self, shape: Shape) -> Shape:
@@ -59,13 +102,23 @@ class SeriesCache:
         return self.shapes.setdefault((shape.measurement, shape.words), shape)
 
     def clear(self) -> None:
-        """Forget everything: the ids mean nothing any more, or there is no room."""
-        self._by_tags.clear()
-        self.by_head.clear()
-        self._bytes = 0
+        """Forget all series: their ids mean nothing any more."""
+        self._elder = self._young = _Generation()
+        self._begin()
 
-    def _make_room(self, size: int, *, is_full: bool) -> None:
-        """Make room for `size` bytes more of text."""
-        if is_full or self._bytes + size > MEAN_BYTES * self._max_series:
-            self.clear()
-        self._bytes += size
+    def _keep(self, series: Series) -> None:
+        """Let the younger generation have `series`, if it does not have it."""
+        if series.tags not in self._young.by_tags.get(series.measurement, ()):
+            self._make_room(SERIES_BYTES + getsizeof(series.tags))
+            self._young.by_tags.setdefault(series.measurement, {})[series.tags] = series
+
+    def _make_room(self, size: int) -> None:
+        """Make room for `size` bytes more in the younger generation."""
+        if self._young.size_bytes + size > self._half_bytes and self._young.size_bytes:
+            self._elder = self._young
+            self._begin()
+        self._young.size_bytes += size
+
+    def _begin(self) -> None:
+        self._young = _Generation()
+        self.by_head = self._young.by_head

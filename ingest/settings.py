@@ -54,7 +54,14 @@ class IngestSettings(Settings):
     max_series: int = Field(
         10_000_000, ge=1, le=2**31 - 1, description="series in total; a point of one more is rejected"
     )
-    max_cached_series: int = Field(1_000_000, ge=1, description="series remembered by this process")
+    max_new_series_per_minute: int = Field(
+        300_000,
+        ge=1,
+        description="series made in a minute of the clock, by all of ingest together; a point of one more is rejected",
+    )
+    max_cache_bytes: int = Field(
+        1024 * MEBIBYTES, gt=0, description="memory for series that are remembered: 1 KiB for one of ten tags"
+    )
     max_age_seconds: int = Field(
         20 * 365 * 86_400, gt=0, description="oldest time taken, before now; an older point is rejected"
     )

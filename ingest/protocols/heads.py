@@ -31,7 +31,7 @@ CACHED_BYTES = 2 * MAX_NAME_BYTES
 
 def series_of(head: bytes, cache: SeriesCache) -> Series:
     """The series that `head`, which `HEAD` matches in full, names. Raises `Rejected` when it breaks a rule."""
-    return cache.by_head.get(head) or _new_series(head, cache)
+    return cache.by_head.get(head) or cache.recall(head) or _new_series(head, cache)
 
 
 def _new_series(head: bytes, cache: SeriesCache) -> Series:

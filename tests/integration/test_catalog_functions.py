@@ -200,6 +200,29 @@ def test_series_past_the_limit_have_no_id(ingest: psycopg.Connection) -> None:
     assert second == [*first, None, None]
 
 
+def test_new_series_past_the_limit_of_a_minute_have_the_id_0(
+    ingest: psycopg.Connection, owner: psycopg.Connection
+) -> None:
+    """Those that are known cost nothing, the calls of a minute count together, and the next minute begins anew."""
+    ensure_fields(ingest, "m", ["a"])
+
+    def ask(*numbers: int, **limits: int) -> list[int | None]:
+        named = "".join(f", {name} => {limit}" for name, limit in limits.items())
+        tags = [Jsonb({"n": str(number)}) for number in numbers]
+        ((ids,),) = ingest.execute(f"SELECT catalog.ensure_series('m', %s{named})".encode(), [tags]).fetchall()
+        return list(ids)
+
+    assert ask(1, 2, 3, 4, max_new=3) == [1, 2, 3, 0]
+    assert ask(3, 2, 1, max_new=1) == [3, 2, 1]
+    # A minute that is over, whatever the clock says at this moment.
+    owner.execute("UPDATE catalog.series_growth SET minute = '2020-01-01', made = 1000000")
+    assert ask(4, max_new=1) == [4]
+    assert owner.execute("SELECT made, minute > '2020-01-01' FROM catalog.series_growth").fetchall() == [(1, True)]
+    assert ask(5, 6, max_series=5, max_new=100) == [5, None]
+    assert ask(6, 7, max_series=5, max_new=0) == [None, None]
+    assert ask(6, max_series=10, max_new=0) == [0]
+
+
 def test_tags_longer_than_an_index_row(ingest: psycopg.Connection) -> None:
     """Series are found by a digest, so tags may be of any length."""
     ensure_fields(ingest, "m", ["a"])

@@ -96,6 +96,30 @@ def test_a_database_that_is_ahead_is_left_alone(empty_database: str) -> None:
     assert outcome.version == 9999
 
 
+def test_a_schema_with_data_is_brought_up_to_date(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From each version that can hold points to the newest: what is stored stays, and code of that version goes on."""
+    files = migrations()
+    monkeypatch.setattr(module, "migrations", lambda: files[:3])
+    migrate(empty_database)
+    grow = """
+        SELECT catalog.ensure_fields('m', '{f}', 10, 10);
+        SELECT catalog.ensure_series('m', ARRAY['{"host": "a"}', '{"host": "b"}']::jsonb[], '{host}', 1000000);
+        INSERT INTO points.m (time, series_id, f) SELECT now(), id, id FROM catalog.series
+        ON CONFLICT DO NOTHING RETURNING f
+    """
+    with psycopg.connect(empty_database) as connection:
+        connection.execute(grow.encode())
+    for number in range(4, len(files) + 1):
+        monkeypatch.setattr(module, "migrations", lambda number=number: files[:number])
+        assert migrate(empty_database).applied == (files[number - 1].name,)
+        with psycopg.connect(empty_database) as connection:
+            connection.execute(grow.encode())
+    assert rows(empty_database, "SELECT host, min(f), max(f), count(*) FROM metrics.m GROUP BY host ORDER BY host") == [
+        ("a", 1.0, 1.0, len(files) - 2),
+        ("b", 2.0, 2.0, len(files) - 2),
+    ]
+
+
 def test_without_the_right_to_make_timescaledb(template: str, empty_database: str) -> None:
     """A role that may not create the extension is told who may."""
     with pytest.raises(MigrationError, match="run CREATE EXTENSION timescaledb as a superuser once"):

@@ -105,6 +105,24 @@ async def test_series_past_the_limit(serve_ingest: ServeIngest, write: Write) ->
     assert await rejected(ingest, "max_series") == 2
 
 
+async def test_new_series_past_the_limit_of_a_minute(
+    serve_ingest: ServeIngest, write: Write, owner: psycopg.Connection
+) -> None:
+    """The points of series too many are rejected with the limit's name; known series are none, and a minute passes."""
+    ingest = await serve_ingest(max_new_series_per_minute=2)
+    reply = await write(ingest, *(f"m,host={host} f=1 {T + n}" for n, host in enumerate("abcacb")))
+    assert (reply.status, reply.body["accepted"], reply.body["rejected"]) == (400, 4, 2)
+    assert [one["line"] for one in reply.body["rejections"]] == [3, 5]
+    assert {one["reason"] for one in reply.body["rejections"]} == {"max_new_series"}
+    assert "INGEST_MAX_NEW_SERIES_PER_MINUTE" in reply.body["message"]
+    assert await rejected(ingest, "max_new_series") == 2
+    restarted = await serve_ingest(max_new_series_per_minute=1)
+    assert (await write(restarted, *(f"m,host={host} f=2 {T + 9}" for host in "ab"))).status == 204
+    owner.execute("UPDATE catalog.series_growth SET minute = minute - interval '1 minute'")
+    assert (await write(ingest, f"m,host=c f=1 {T}")).status == 204
+    assert ingest.rows("SELECT host, count(*) FROM m GROUP BY host ORDER BY host") == [("a", 3), ("b", 3), ("c", 1)]
+
+
 async def test_limits_hold_for_all_ingestors_together(serve_ingest: ServeIngest, write: Write) -> None:
     """Ingestors that approach a limit from all sides at once stop exactly there, and each point has one fate."""
     ingestors = [await serve_ingest(max_series=20, max_fields_per_measurement=8, max_measurements=3) for _ in range(3)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import orjson
 import pytest
 
 from ingest.names import Limits
@@ -75,7 +76,7 @@ def read_lines() -> Read:
         lines: bool = True,
     ) -> Found:
         raw = body.encode() if isinstance(body, str) else body
-        batch, cache = Batch(limits), SeriesCache(limits, 1000)
+        batch, cache = Batch(limits), SeriesCache(limits, 1_000_000)
         for _ in line.decode(raw, batch, cache, precision_ns=PRECISIONS_NS[precision], window=window):
             pass
         return found_in(batch)
@@ -96,7 +97,7 @@ def read_json() -> Read:
         lines: bool = False,
     ) -> Found:
         raw = body.encode() if isinstance(body, str) else body
-        batch, cache = Batch(limits), SeriesCache(limits, 1000)
+        batch, cache = Batch(limits), SeriesCache(limits, 1_000_000)
         options: dict[str, Any] = {"precision_ns": PRECISIONS_NS[precision], "window": window, "lines": lines}
         for _ in jsonpoints.decode(raw, batch, cache, **options):
             pass
@@ -112,6 +113,6 @@ def found_in(batch: Batch) -> Found:
         width = len(rows.fields)
         for n, series in enumerate(rows.series):
             fields = dict(zip(rows.fields, rows.values[n * width : (n + 1) * width], strict=True))
-            points.append(Point(rows.places[n], series.measurement, dict(series.tags), rows.times[n], fields))
+            points.append(Point(rows.places[n], series.measurement, orjson.loads(series.tags), rows.times[n], fields))
     rejections = [(one.place, one.reason, one.text) for one in batch.rejections]
     return Found(sorted(points, key=lambda point: point.place), rejections, batch)

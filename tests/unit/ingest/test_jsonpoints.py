@@ -286,7 +286,7 @@ def test_reading_pauses() -> None:
     """A long body hands over now and then."""
     for body in (b'{"x": 1}\n' * 1000, b"[" + b",".join([b"1"] * 1000) + b"]", b"{}\n" + b"{\n" * 1000):
         pauses = jsonpoints.decode(
-            body, Batch(TIGHT), SeriesCache(TIGHT, 10), precision_ns=1, window=ALL_TIMES, lines=False
+            body, Batch(TIGHT), SeriesCache(TIGHT, 10_000), precision_ns=1, window=ALL_TIMES, lines=False
         )
         assert len(list(pauses)) >= 1000 // jsonpoints.POINTS_BETWEEN_PAUSES
 
@@ -316,7 +316,7 @@ def test_nothing_but_points_and_rejections_comes_out(body: bytes, lines: bool, d
         at = data.draw(st.integers(0, len(body)))
         body = body[:at] + data.draw(st.sampled_from([b"", b"\n", b",", b"[", b"{", b'"', b"\xff", b"1"])) + body[at:]
     batch = Batch(TIGHT)
-    cache = SeriesCache(TIGHT, 10)
+    cache = SeriesCache(TIGHT, 10_000)
     texts = []
     try:
         for _ in jsonpoints.decode(body, batch, cache, precision_ns=10**9, window=ALL_TIMES, lines=lines):

@@ -313,7 +313,7 @@ def test_equal_heads_share_their_series(read_lines: Read) -> None:
 def test_one_long_line_is_given_up_early(body: bytes) -> None:
     """A hostile line of a megabyte is rejected as one line, and is not taken apart to its end."""
     batch = Batch(TIGHT)
-    cache = SeriesCache(TIGHT, 10)
+    cache = SeriesCache(TIGHT, 10_000)
     decoder = line.decode(body, batch, cache, precision_ns=1, window=ALL_TIMES)
     while not batch.rejections:
         next(decoder)
@@ -346,7 +346,9 @@ def test_work_grows_as_the_body_does(repeated: bytes) -> None:
             nonlocal done
             done += 1
 
-        decoder = line.decode(repeated * count, Batch(TIGHT), SeriesCache(TIGHT, 10), precision_ns=1, window=ALL_TIMES)
+        decoder = line.decode(
+            repeated * count, Batch(TIGHT), SeriesCache(TIGHT, 10_000), precision_ns=1, window=ALL_TIMES
+        )
         sys.setprofile(note)
         try:
             list(decoder)
@@ -360,7 +362,7 @@ def test_work_grows_as_the_body_does(repeated: bytes) -> None:
 def test_reading_pauses() -> None:
     """A long body hands over now and then, whether its lines are plain, bad or blank."""
     for body in (b"m x=1 5\n" * 20_000, b"m\n" * 80_000, b"\n" * 160_000, b"# comment\n" * 16_000):
-        pauses = line.decode(body, Batch(TIGHT), SeriesCache(TIGHT, 10), precision_ns=1, window=ALL_TIMES)
+        pauses = line.decode(body, Batch(TIGHT), SeriesCache(TIGHT, 10_000), precision_ns=1, window=ALL_TIMES)
         assert len(list(pauses)) >= len(body) // (3 * line.PIECE_BYTES)
 
 
@@ -374,7 +376,7 @@ def test_reading_pauses() -> None:
 def test_nothing_but_points_and_rejections_comes_out(body: bytes) -> None:
     """Whatever the bytes, decoding ends, and every rejection can be told in UTF-8."""
     batch = Batch(TIGHT)
-    for _ in line.decode(body, batch, SeriesCache(TIGHT, 10), precision_ns=1, window=ALL_TIMES):
+    for _ in line.decode(body, batch, SeriesCache(TIGHT, 10_000), precision_ns=1, window=ALL_TIMES):
         pass
     assert batch.accepted_count + batch.rejected_count <= body.count(b"\n") + 1
     for rejection in batch.rejections:

@@ -54,17 +54,17 @@ def test_numbers_of_fields_and_tags_are_bounded() -> None:
     with pytest.raises(Rejected, match=r"more than 3 fields \(INGEST_MAX_FIELDS_PER_MEASUREMENT") as caught:
         check_fields(["a", "b", "c", "d"], LIMITS)
     assert caught.value.reason == "max_fields"
-    check_tags((("a", "1"), ("b", "2")), LIMITS)
+    check_tags({"a": "1", "b": "2"}, LIMITS)
     with pytest.raises(Rejected, match=r"3 tags, at most 2 are allowed \(INGEST_MAX_TAGS_PER_POINT") as caught:
-        check_tags((("a", "1"), ("b", "2"), ("c", "3")), LIMITS)
+        check_tags({"a": "1", "b": "2", "c": "3"}, LIMITS)
     assert caught.value.reason == "max_tags"
 
 
 def test_the_size_of_tags_is_bounded_in_bytes() -> None:
     """Keys and values count together, in UTF-8."""
-    check_tags((("k" * 10, "é" * 5),), LIMITS)
+    check_tags({"k" * 10: "é" * 5}, LIMITS)
     with pytest.raises(Rejected, match=r"more than 20 bytes of tags \(INGEST_MAX_TAG_BYTES") as caught:
-        check_tags((("k" * 10, "é" * 5 + "x"),), LIMITS)
+        check_tags({"k" * 10: "é" * 5 + "x"}, LIMITS)
     assert caught.value.reason == "max_tag_bytes"
 
 
@@ -72,7 +72,7 @@ def test_the_size_of_tags_is_bounded_in_bytes() -> None:
 def test_tags_are_text(tag: tuple[str, str]) -> None:
     """Neither a NUL nor half a surrogate pair can be stored."""
     with pytest.raises(Rejected) as caught:
-        check_tags((tag,), LIMITS)
+        check_tags(dict([tag]), LIMITS)
     assert caught.value.reason == "name"
 
 

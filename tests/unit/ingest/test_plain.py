@@ -46,7 +46,7 @@ BODIES = st.lists(LINES, min_size=1, max_size=6).map("\n".join)
 
 def decoded(bodies: list[bytes]) -> Any:
     """Everything that decoding the bodies one after another gives, with one cache."""
-    cache = SeriesCache(LIMITS, 1000)
+    cache = SeriesCache(LIMITS, 1_000_000)
     found = []
     for body in bodies:
         batch = Batch(LIMITS)
@@ -103,6 +103,6 @@ def test_plain_and_exact_agree(bodies: list[str], data: Any) -> None:
 )
 def test_plain_lines_are_taken_by_the_plain_decoder(body: bytes) -> None:
     """What agents write is decoded at speed, the first time and the next."""
-    cache = SeriesCache(LIMITS, 1000)
+    cache = SeriesCache(LIMITS, 1_000_000)
     for _ in range(2):
         assert plain.decode(body, 1, Batch(LIMITS), cache, 1, WINDOW) == len(body.splitlines())

@@ -6,10 +6,10 @@ import pytest
 
 from ingest.names import Limits, Rejected
 from ingest.points import LISTED_NAMES, LISTED_REJECTIONS, Batch, Series, Shape
-from ingest.series import MAX_SHAPE_WORDS, MEAN_BYTES, SeriesCache
+from ingest.series import MAX_SHAPE_WORDS, SeriesCache
 
 LIMITS = Limits(max_fields=3, max_tags=2, max_tag_bytes=100)
-CPU = Series("cpu", (("host", "a"),))
+CPU = Series("cpu", b'{"host":"a"}')
 
 
 def test_points_of_one_shape_share_their_rows() -> None:
@@ -84,9 +84,9 @@ def test_the_size_of_a_batch_grows_with_its_points() -> None:
 
 def test_a_series_is_found_again() -> None:
     """The same measurement and tags are the same series, in whatever order the tags come."""
-    cache = SeriesCache(LIMITS, 10)
+    cache = SeriesCache(LIMITS, 10_000)
     series = cache.find("cpu", {"b": "2", "a": "1"})
-    assert series.tags == (("a", "1"), ("b", "2"))
+    assert series.tags == b'{"a":"1","b":"2"}'
     assert cache.find("cpu", {"a": "1", "b": "2"}) is series
     assert cache.find("mem", {"a": "1", "b": "2"}) is not series
     assert len(cache) == 2
@@ -94,39 +94,66 @@ def test_a_series_is_found_again() -> None:
 
 def test_what_breaks_a_rule_is_not_remembered() -> None:
     """A series is checked before it is kept."""
-    cache = SeriesCache(LIMITS, 10)
+    cache = SeriesCache(LIMITS, 10_000)
     for measurement, tags in (("", {}), ("cpu", {"k": "\0"}), ("cpu", dict.fromkeys("abc", "v"))):
         with pytest.raises(Rejected):
             cache.find(measurement, tags)
     assert len(cache) == 0
 
 
-def test_the_cache_is_bounded() -> None:
-    """Full, it starts anew, and so do the heads that lead to its series."""
-    cache = SeriesCache(LIMITS, 3)
-    for n in range(10):
-        cache.remember(b"cpu,host=%d" % n, cache.find("cpu", {"host": str(n)}))
-        assert len(cache) <= 3
-        assert len(cache.by_head) <= 3
-    for n in range(100):
-        cache.remember(b"\\cpu,host=%d" % n, CPU)
-        assert 0 < len(cache.by_head) <= 6
-
-
 def test_the_cache_is_bounded_in_bytes() -> None:
-    """Long names take the room of several series, in tags and in heads."""
+    """However many series there are, and however long their tags, they hold no more than that."""
     roomy = Limits(max_fields=3, max_tags=2, max_tag_bytes=10_000)
-    by_tags, by_head = SeriesCache(roomy, 10), SeriesCache(roomy, 10)
-    for n in range(20):
-        by_tags.find("cpu", {"host": f"{n:05000}"})
-        by_head.remember(b"cpu,host=%05000d" % n, CPU)
-        assert 0 < len(by_tags) <= MEAN_BYTES * 10 // 5000
-        assert 0 < len(by_head.by_head) <= MEAN_BYTES * 10 // 5000
+    for length in (1, 100, 5_000):
+        cache = SeriesCache(roomy, 50_000)
+        for n in range(1_000):
+            head = b"cpu,host=%0*d" % (length, n)
+            cache.remember(head, cache.find("cpu", {"host": head.decode()[9:]}))
+            assert cache.size_bytes <= 50_000
+            assert cache.by_head[head] is cache.find("cpu", {"host": head.decode()[9:]})
+        assert 2 <= len(cache) < 50_000 // length
+
+
+def test_one_that_is_larger_than_the_cache_is_known_all_the_same() -> None:
+    """A bound that is too small for anything costs look-ups, and breaks nothing."""
+    cache = SeriesCache(LIMITS, 1)
+    for n in (1, 2, 1):
+        series = cache.find("cpu", {"host": str(n)})
+        cache.remember(b"cpu,host=%d" % n, series)
+        assert cache.by_head[b"cpu,host=%d" % n] is series
+
+
+def test_series_in_use_stay_known() -> None:
+    """What is asked for again and again is not forgotten for others that come once; heads and tags find the same."""
+    cache = SeriesCache(LIMITS, 20_000)
+    in_use = [cache.find("cpu", {"host": str(n)}) for n in range(5)]
+    for n, series in enumerate(in_use):
+        cache.remember(b"cpu,host=%d" % n, series)
+    for other in range(1_000):
+        cache.find("cpu", {"host": f"other{other}"})
+        for n, series in enumerate(in_use):
+            head = b"cpu,host=%d" % n
+            assert (cache.by_head.get(head) or cache.recall(head)) is series
+            assert cache.find("cpu", {"host": str(n)}) is series
+    assert cache.recall(b"cpu,host=other") is None
+
+
+def test_a_cache_that_is_cleared_knows_nothing() -> None:
+    """Neither generation keeps anything, and a series that was known can be found anew."""
+    cache = SeriesCache(LIMITS, 2_000)
+    known = [cache.find("cpu", {"host": str(n)}) for n in range(8)]
+    cache.remember(b"cpu,host=7", known[7])
+    cache.clear()
+    assert (len(cache), cache.size_bytes, cache.by_head) == (0, 0, {})
+    assert cache.recall(b"cpu,host=7") is None
+    renewed = [cache.renewed(series) for series in known]
+    assert [(one.measurement, one.tags) for one in renewed] == [(one.measurement, one.tags) for one in known]
+    assert not set(renewed) & set(known)
 
 
 def test_shapes_are_bounded_in_words() -> None:
     """However many fields they have, only so many names are kept; a shape that is kept is the only one of its kind."""
-    cache = SeriesCache(LIMITS, 10)
+    cache = SeriesCache(LIMITS, 10_000)
     words = tuple(b"f%d=" % n for n in range(MAX_SHAPE_WORDS // 3))
     first = cache.add_shape(Shape("m0", words, ()))
     assert cache.add_shape(Shape("m0", words, ())) is first
