@@ -170,7 +170,7 @@ class Catalog:
             ids = await connection.fetchval(
                 ENSURE_SERIES,
                 some[0].measurement,
-                [series.tags.decode() for series in some],
+                [series.tags for series in some],
                 list(self._limits.host_tags),
                 self._limits.max_series,
                 self._limits.max_new_series_per_minute,

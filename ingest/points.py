@@ -28,7 +28,7 @@ class Series:
     """A measurement and a set of tags. `id` is 0 until the catalog has given it its number."""
 
     measurement: str
-    tags: bytes
+    tags: str
     """As JSON, sorted by key."""
     id: int = 0
     shape: Shape | None = None

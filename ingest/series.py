@@ -21,14 +21,14 @@ MAX_SHAPE_WORDS = 200_000
 """Names of fields that are remembered, in all shapes together."""
 ENTRY_BYTES = 100
 """An entry of a large dictionary, its share of the table's free places included."""
-SERIES_BYTES = getsizeof(Series("", b"")) + getsizeof(2**31 - 1) + ENTRY_BYTES
+SERIES_BYTES = getsizeof(Series("", "")) + getsizeof(2**31 - 1) + ENTRY_BYTES
 """A series and its entry, without its tags."""
 
 
 @dataclass(slots=True)
 class _Generation:
     by_head: dict[bytes, Series] = field(default_factory=dict)
-    by_tags: dict[str, dict[bytes, Series]] = field(default_factory=dict)
+    by_tags: dict[str, dict[str, Series]] = field(default_factory=dict)
     """By measurement and tags."""
     size_bytes: int = 0
 
@@ -51,7 +51,7 @@ class SeriesCache:
         self._words = 0
 
     def __len__(self) -> int:
-        """How many series are known, those twice that are of both generations."""
+        """How many series are known."""
         return len(self._young) + len(self._elder)
 
     @property
@@ -62,9 +62,10 @@ class SeriesCache:
     def find(self, measurement: str, tags: dict[str, str]) -> Series:
         """The series of a measurement and its tags. Raises `Rejected` when a name breaks a rule."""
         try:
-            text = orjson.dumps(tags, option=orjson.OPT_SORT_KEYS)
+            # A string: the bytes that orjson gives keep the room that they were written in.
+            text = orjson.dumps(tags, option=orjson.OPT_SORT_KEYS).decode()
         except orjson.JSONEncodeError:  # some tag is no text, which the check will say
-            text = b""
+            text = ""
         of_measurement = self._young.by_tags.get(measurement)
         series = of_measurement.get(text) if of_measurement else None
         if series is None:
@@ -82,8 +83,9 @@ class SeriesCache:
 
     def recall(self, head: bytes) -> Series | None:
         """The series that `head` named, when it is not in `by_head` any more but not forgotten either."""
-        series = self._elder.by_head.get(head)
+        series = self._elder.by_head.pop(head, None)
         if series is not None:
+            self._elder.size_bytes -= ENTRY_BYTES + getsizeof(head)
             self._keep(series)
             self.remember(head, series)
         return series
@@ -107,9 +109,12 @@ class SeriesCache:
         self._begin()
 
     def _keep(self, series: Series) -> None:
-        """Let the younger generation have `series`, if it does not have it."""
+        """Let the younger generation have `series`, if it does not have it, and not the elder."""
+        size = SERIES_BYTES + getsizeof(series.tags)
+        if self._elder.by_tags.get(series.measurement, {}).pop(series.tags, None) is not None:
+            self._elder.size_bytes -= size
         if series.tags not in self._young.by_tags.get(series.measurement, ()):
-            self._make_room(SERIES_BYTES + getsizeof(series.tags))
+            self._make_room(size)
             self._young.by_tags.setdefault(series.measurement, {})[series.tags] = series
 
     def _make_room(self, size: int) -> None:

@@ -60,7 +60,9 @@ class IngestSettings(Settings):
         description="series made in a minute of the clock, by all of ingest together; a point of one more is rejected",
     )
     max_cache_bytes: int = Field(
-        1024 * MEBIBYTES, gt=0, description="memory for series that are remembered: 1 KiB for one of ten tags"
+        1536 * MEBIBYTES,
+        gt=0,
+        description="memory for series that are remembered; those in use should fit into half of it, 750 bytes each",
     )
     max_age_seconds: int = Field(
         20 * 365 * 86_400, gt=0, description="oldest time taken, before now; an older point is rejected"

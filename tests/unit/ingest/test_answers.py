@@ -18,7 +18,7 @@ def batch_of(accepted: int, rejected: int) -> Batch:
     """So many points."""
     batch = Batch(LIMITS)
     for n in range(accepted):
-        batch.add(Series("cpu", b"{}"), n, {"x": 1.0}, n)
+        batch.add(Series("cpu", "{}"), n, {"x": 1.0}, n)
     for n in range(rejected):
         batch.reject(n + 7, "time", f"why {n}")
     return batch

@@ -49,7 +49,7 @@ def test_rows_become_columns_named_as_the_hypertable_has_them() -> None:
     """Columns are sorted by their names there, whatever the order and the names in the request."""
     rows = Rows("m", ("g", "time"))
     for number, values in ((3, (1.0, 2.0)), (4, (3.0, 4.0))):
-        rows.series.append(Series("m", b"{}", number))
+        rows.series.append(Series("m", "{}", number))
         rows.times.append(number * 10)
         rows.values.extend(values)
         rows.places.append(number)

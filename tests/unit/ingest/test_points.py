@@ -9,7 +9,7 @@ from ingest.points import LISTED_NAMES, LISTED_REJECTIONS, Batch, Series, Shape
 from ingest.series import MAX_SHAPE_WORDS, SeriesCache
 
 LIMITS = Limits(max_fields=3, max_tags=2, max_tag_bytes=100)
-CPU = Series("cpu", b'{"host":"a"}')
+CPU = Series("cpu", '{"host":"a"}')
 
 
 def test_points_of_one_shape_share_their_rows() -> None:
@@ -86,7 +86,7 @@ def test_a_series_is_found_again() -> None:
     """The same measurement and tags are the same series, in whatever order the tags come."""
     cache = SeriesCache(LIMITS, 10_000)
     series = cache.find("cpu", {"b": "2", "a": "1"})
-    assert series.tags == b'{"a":"1","b":"2"}'
+    assert series.tags == '{"a":"1","b":"2"}'
     assert cache.find("cpu", {"a": "1", "b": "2"}) is series
     assert cache.find("mem", {"a": "1", "b": "2"}) is not series
     assert len(cache) == 2
