@@ -1,0 +1,146 @@
+"""A slot: the folder of entries that one process writes, and the lock that says so.
+
+    <folder>/<number>/lock                     flock, held for as long as the process lives
+                      <20 digits>.batch        an entry; the digits are its sequence
+                      <20 digits>.tmp          one that was never finished, so never acknowledged
+                      quarantine/              entries set aside: .batch, and why in .reason
+
+A slot that nobody holds is of a process that ended: the next one adopts it. No slot and no lock is ever removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingest.spool import files
+from ingest.spool.entry import FIRST_LINE_BYTES, peek
+
+ENTRY = ".batch"
+REASON = ".reason"
+QUARANTINE = "quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of requests; its counts are what its first line says, zeros when that is damaged."""
+
+    path: Path
+    sequence: int
+    size_bytes: int
+    """On disk."""
+    requests: int
+    points: int
+    received_us: int
+    """Unix time of the receipt of its first request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What lies in a slot's folder."""
+
+    entries: list[Entry]
+    """In the order of their sequences."""
+    quarantined: list[Path]
+    """Entries set aside."""
+    quarantined_bytes: int
+    """Their reasons included."""
+
+
+class Slot:
+    """A slot whose lock this process holds."""
+
+    def __init__(self, folder: Path, lock: int) -> None:
+        self.folder = folder
+        self._lock = lock
+        for path in (*folder.glob("*" + files.UNFINISHED), *self.quarantine.glob("*" + files.UNFINISHED)):
+            path.unlink()
+        files.make_folder(self.quarantine)
+        found = contents(folder)
+        self.entries = OrderedDict((entry.sequence, entry) for entry in found.entries)
+        """An ordered one, whose head is found at once however many were removed before it."""
+        self.quarantined_count = len(found.quarantined)
+        self.quarantined_bytes = found.quarantined_bytes
+        used = [*self.entries, *(int(path.stem) for path in found.quarantined)]
+        self.next_sequence = max(used, default=0) + 1
+        self._first_own = self.next_sequence
+
+    @classmethod
+    def claim(cls, folder: Path) -> Slot | None:
+        """The slot of this folder, made if it is not there; None when another process holds it."""
+        files.make_folder(folder)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return cls(folder, lock)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        except OSError:
+            os.close(lock)
+            raise
+
+    @property
+    def quarantine(self) -> Path:
+        """The folder of what is set aside."""
+        return self.folder / QUARANTINE
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has neither entries nor anything set aside."""
+        return not self.entries and not self.quarantined_count
+
+    def take_sequence(self) -> int:
+        """A number for a new entry; none is ever given twice, so that no entry replaces another."""
+        self.next_sequence += 1
+        return self.next_sequence - 1
+
+    def head(self) -> Entry | None:
+        """The first entry."""
+        return next(iter(self.entries.values()), None)
+
+    def is_inherited(self, entry: Entry) -> bool:
+        """Whether it was there when the slot was claimed."""
+        return entry.sequence < self._first_own
+
+    def release(self) -> None:
+        """Let another process have it."""
+        os.close(self._lock)
+
+
+def folders(root: Path) -> list[Path]:
+    """The slots there are, by number."""
+    found = [path for path in root.iterdir() if path.name.isdecimal() and path.is_dir()] if root.is_dir() else []
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def contents(folder: Path) -> Contents:
+    """What lies in a slot, whoever holds it; what is removed meanwhile may be missing."""
+    entries = sorted(_entries(folder), key=lambda entry: entry.sequence)
+    aside = [path for path in (folder / QUARANTINE).glob("*") if path.suffix in (ENTRY, REASON)]
+    return Contents(
+        entries,
+        sorted(path for path in aside if path.suffix == ENTRY and path.stem.isdecimal()),
+        sum(files.disk_bytes(path.stat().st_size) for path in aside),
+    )
+
+
+def _entries(folder: Path) -> Iterator[Entry]:
+    for path in folder.glob("*" + ENTRY):
+        if not path.stem.isdecimal():
+            continue
+        try:
+            with path.open("rb") as file:
+                summary = peek(file.read(FIRST_LINE_BYTES))
+                status = os.fstat(file.fileno())
+        except FileNotFoundError:
+            continue
+        size_bytes = files.disk_bytes(status.st_size)
+        if summary is None:
+            yield Entry(path, int(path.stem), size_bytes, 0, 0, status.st_mtime_ns // 1000)
+        else:
+            yield Entry(path, int(path.stem), size_bytes, summary.requests, summary.points, summary.received_us)
