@@ -98,14 +98,15 @@ def unpack(entry: bytes, max_bytes: int) -> list[Request]:
 
     Raises `CorruptEntry` unless it is what `pack` made, `UnknownVersion` for one that only later code can read.
     """
-    version, summary, start = _first_line(entry)
+    version, first, start = _first_line(entry)
     reader = READERS.get(version)
     if reader is None:
         raise UnknownVersion(
             f"it is of version {version}, which this code does not know (it reads {', '.join(map(str, READERS))})"
         )
+    summary = _summary(first)
     requests = reader(memoryview(entry)[start:], max_bytes)
-    if not requests or Summary.of(requests) != _summary(summary):
+    if not requests or Summary.of(requests) != summary:
         raise CorruptEntry("its first line does not tell what it holds")
     return requests
 
