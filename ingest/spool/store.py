@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from ingest.spool import files
 from ingest.spool.entry import Request, Summary, pack, unpack
@@ -203,7 +204,7 @@ class Store:
             slot.release()
         self._slots.clear()
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
