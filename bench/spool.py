@@ -17,7 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -57,8 +57,7 @@ class SqliteStore(Store):
         """One row, one commit."""
         packed = pack(requests)
         row = self._database.execute("INSERT INTO entry (packed) VALUES (?)", (packed,)).lastrowid or 0
-        summary = Summary.of(requests)
-        return Entry(Path(), row, len(packed), summary.requests, summary.points, summary.received_us)
+        return Entry(Path(), row, len(packed), **asdict(Summary.of(requests)))
 
     def replay(self) -> Iterator[list[Request]]:
         """Every row, oldest first, each deleted in a commit of its own after it."""
@@ -100,7 +99,7 @@ async def keep_all(store: Store, lines: int, bodies: Sequence[bytes], senders: i
     async def send() -> None:
         for body in pile:
             began = time.perf_counter()
-            await queue.keep(Request("influx", 1, time.time_ns() // 1000, lines, body))
+            await queue.keep(Request("influx", 1, now := time.time_ns() // 1000, now, now, lines, body))
             acks.append(time.perf_counter() - began)
 
     began = time.perf_counter()

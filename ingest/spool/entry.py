@@ -2,11 +2,12 @@
 
 A first line, readable, then one zstd frame that states its size and ends with its checksum (RFC 8878):
 
-    tidemark spool 1 {"requests":2,"points":10000,"received_us":1800000000123456}\\n
+    tidemark spool 1 {"requests":2,"points":10000,"received_us":1800000000123456,"first_us":..,"last_us":..}\\n
 
-`received_us` is that of the request received first. In the frame, each request is a line of JSON, then its body:
+`received_us` is that of the request received first, `first_us` and `last_us` are the times of the earliest point and of
+the latest. In the frame, each request is a line of JSON, then its body:
 
-    {"protocol":"influx","precision_ns":1,"received_us":1800000000123456,"points":5000,"bytes":1498000}\\n
+    {"protocol":"influx","precision_ns":1,"received_us":..,"first_us":..,"last_us":..,"points":5000,"bytes":1498000}\\n
 
 `tail -n +2 FILE | zstd -d` shows it to a person. A change to what is written here is a new version, and the readers of
 older ones stay.
@@ -25,9 +26,9 @@ from ingest.spool.errors import CorruptEntry, UnknownVersion
 
 LEVEL = 1
 """Of zstd. Bodies are text that repeats itself: the fastest level leaves about a tenth of it."""
-HEAD_BYTES = 200
+HEAD_BYTES = 300
 """More than any request's head has."""
-FIRST_LINE_BYTES = 200
+FIRST_LINE_BYTES = 300
 """More than any first line has."""
 FIRST_LINE = re.compile(rb"tidemark spool ([0-9]{1,9}) (\{.*\})\n")
 
@@ -42,6 +43,9 @@ class Request:
     """Nanoseconds in the unit of its times."""
     received_us: int
     """Unix time of its receipt: that of points without one, and the middle of the window of allowed times."""
+    first_us: int
+    last_us: int
+    """The times of the earliest and the latest of its points, from the Unix epoch."""
     points: int
     """How many were accepted when it was first decoded."""
     body: bytes
@@ -60,6 +64,8 @@ class Summary:
     requests: int
     points: int
     received_us: int
+    first_us: int
+    last_us: int
 
     @classmethod
     def of(cls, requests: Sequence[Request]) -> Summary:
@@ -68,6 +74,8 @@ class Summary:
             len(requests),
             sum(request.points for request in requests),
             min(request.received_us for request in requests),
+            min(request.first_us for request in requests),
+            max(request.last_us for request in requests),
         )
 
 
@@ -78,6 +86,8 @@ class _Head:
     protocol: str
     precision_ns: int
     received_us: int
+    first_us: int
+    last_us: int
     points: int
     bytes: int
 
@@ -86,7 +96,8 @@ def pack(requests: Sequence[Request]) -> bytes:
     """The entry's file for these requests, one at least."""
     pieces: list[bytes] = []
     for one in requests:
-        head = _Head(one.protocol, one.precision_ns, one.received_us, one.points, len(one.body))
+        told = (one.protocol, one.precision_ns, one.received_us, one.first_us, one.last_us, one.points)
+        head = _Head(*told, len(one.body))
         pieces += (orjson.dumps(asdict(head)), b"\n", one.body)
     frame = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, write_content_size=True)
     first = b"tidemark spool 1 %b\n" % orjson.dumps(asdict(Summary.of(requests)))
@@ -133,12 +144,13 @@ def _summary(text: bytes) -> Summary:
         summary = Summary(**orjson.loads(text))
     except (ValueError, TypeError):
         raise CorruptEntry("its first line is damaged") from None
-    _check_counts(summary.requests, summary.points, summary.received_us)
+    _check(summary.requests, summary.points, summary.received_us, times=(summary.first_us, summary.last_us))
     return summary
 
 
-def _check_counts(*counts: object) -> None:
-    if not all(type(count) is int and count >= 0 for count in counts):
+def _check(*counts: object, times: Sequence[object]) -> None:
+    integers = all(type(number) is int for number in (*counts, *times))
+    if not integers or not all(isinstance(count, int) and count >= 0 for count in counts):
         raise CorruptEntry("a number in it is none")
 
 
@@ -155,7 +167,8 @@ def _read_version_1(frame: memoryview, max_bytes: int) -> list[Request]:
         if at > len(content):
             raise CorruptEntry(f"the body of request {len(requests) + 1} is not all there")
         body = content[end + 1 : at]
-        requests.append(Request(head.protocol, head.precision_ns, head.received_us, head.points, body))
+        told = (head.protocol, head.precision_ns, head.received_us, head.first_us, head.last_us, head.points)
+        requests.append(Request(*told, body))
     return requests
 
 
@@ -166,7 +179,7 @@ def _head(line: bytes, number: int) -> _Head:
         raise CorruptEntry(f"the head of request {number} is damaged") from None
     if type(head.protocol) is not str:
         raise CorruptEntry(f"the protocol of request {number} is no text")
-    _check_counts(head.precision_ns, head.received_us, head.points, head.bytes)
+    _check(head.precision_ns, head.received_us, head.points, head.bytes, times=(head.first_us, head.last_us))
     return head
 
 

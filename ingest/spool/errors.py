@@ -25,9 +25,14 @@ class SpoolError(TidemarkError):
 class SpoolUnavailable(SpoolError):
     """What was asked for cannot be done now."""
 
+    reason: str
+    """In a word, for an instrument."""
+
 
 class SpoolFull(SpoolUnavailable):
     """The requests would go past a bound; they are not kept."""
+
+    reason = "full"
 
 
 class SpoolFailed(SpoolUnavailable):

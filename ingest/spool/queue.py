@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -51,9 +51,9 @@ class SpoolQueue:
             self._writing = asyncio.create_task(self._write())
         await done
 
-    async def next(self) -> Entry:
-        """The oldest entry, as soon as there is one; the same until it is removed or set aside."""
-        while (entry := self.store.oldest()) is None:
+    async def next(self, passed_over: Collection[Path] = ()) -> Entry:
+        """The oldest entry not passed over, as soon as there is one; the same until it is removed or set aside."""
+        while (entry := self.store.oldest(passed_over)) is None:
             self._filled.clear()
             await self._filled.wait()
         return entry

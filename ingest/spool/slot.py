@@ -13,16 +13,18 @@ from __future__ import annotations
 import fcntl
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ingest.spool import files
-from ingest.spool.entry import FIRST_LINE_BYTES, peek
+from ingest.spool.entry import FIRST_LINE_BYTES, Summary, peek
 
 ENTRY = ".batch"
 REASON = ".reason"
 QUARANTINE = "quarantine"
+FAR_US = 2**62
+"""Further from the Unix epoch than any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,14 @@ class Entry:
     points: int
     received_us: int
     """Unix time of the receipt of its first request."""
+    first_us: int
+    last_us: int
+    """The times of its earliest and its latest point; all times when the first line is damaged."""
+
+    @classmethod
+    def of(cls, path: Path, size_bytes: int, summary: Summary) -> Entry:
+        """The entry in the file `path`, which has this summary."""
+        return cls(path, int(path.stem), size_bytes, **asdict(summary))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +109,9 @@ class Slot:
         self.next_sequence += 1
         return self.next_sequence - 1
 
-    def head(self) -> Entry | None:
-        """The first entry."""
-        return next(iter(self.entries.values()), None)
+    def head(self, passed_over: Collection[Path] = ()) -> Entry | None:
+        """The first entry, but for those at these paths."""
+        return next((entry for entry in self.entries.values() if entry.path not in passed_over), None)
 
     def is_inherited(self, entry: Entry) -> bool:
         """Whether it was there when the slot was claimed."""
@@ -140,7 +150,5 @@ def _entries(folder: Path) -> Iterator[Entry]:
         except FileNotFoundError:
             continue
         size_bytes = files.disk_bytes(status.st_size)
-        if summary is None:
-            yield Entry(path, int(path.stem), size_bytes, 0, 0, status.st_mtime_ns // 1000)
-        else:
-            yield Entry(path, int(path.stem), size_bytes, summary.requests, summary.points, summary.received_us)
+        unreadable = Summary(0, 0, status.st_mtime_ns // 1000, -FAR_US, FAR_US)
+        yield Entry.of(path, size_bytes, summary or unreadable)

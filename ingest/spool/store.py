@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,11 +24,14 @@ from typing import Self
 from ingest.spool import files
 from ingest.spool.entry import Request, Summary, pack, unpack
 from ingest.spool.errors import CorruptEntry, SpoolFull, told
-from ingest.spool.slot import ENTRY, REASON, Contents, Entry, Slot, contents, folders
+from ingest.spool.slot import ENTRY, FAR_US, REASON, Contents, Entry, Slot, contents, folders
 from service import logs
 from service.settings import MEBIBYTES
 
 log = logs.get(__name__)
+
+NO_TIMES = FAR_US, -FAR_US
+"""From and to, where there is no point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class Store:
         self._appending = threading.Lock()
         """Held while an entry is made, so that they follow one another in their order."""
         self._bytes = self._points = 0
+        self._first_us, self._last_us = NO_TIMES
+        """All points of the entries lie between these."""
         self._slots: dict[Path, Slot] = {}
         with told("use its folder"):
             self._own = self._claim()
@@ -92,8 +97,8 @@ class Store:
     def _hold(self, slot: Slot) -> None:
         with self._books:
             self._slots[slot.folder] = slot
-            self._bytes += sum(entry.size_bytes for entry in slot.entries.values())
-            self._points += sum(entry.points for entry in slot.entries.values())
+            for entry in slot.entries.values():
+                self._count(entry)
 
     def append(self, requests: Sequence[Request]) -> Entry:
         """Keep these requests, one at least; they are durable when this returns.
@@ -115,20 +120,24 @@ class Store:
             path = self._own.folder / f"{sequence:020}{ENTRY}"
             with told("write"):
                 files.write(path, packed)
-            entry = Entry(path, sequence, size_bytes, summary.requests, summary.points, summary.received_us)
+            entry = Entry.of(path, size_bytes, summary)
             with self._books:
                 self._own.entries[sequence] = entry
-                self._bytes += size_bytes
-                self._points += entry.points
+                self._count(entry)
         return entry
 
-    def oldest(self) -> Entry | None:
-        """The next entry to replay."""
+    def oldest(self, passed_over: Collection[Path] = ()) -> Entry | None:
+        """The next entry to replay, but for those at these paths."""
         with self._books:
-            heads = [(slot, entry) for slot in self._slots.values() if (entry := slot.head()) is not None]
+            heads = [(slot, entry) for slot in self._slots.values() if (entry := slot.head(passed_over)) is not None]
         if not heads:
             return None
         return min(heads, key=lambda head: (not head[0].is_inherited(head[1]), head[1].received_us))[1]
+
+    def may_hold(self, first_us: int, last_us: int) -> bool:
+        """Whether an entry may have a point with a time from `first_us` to `last_us`, microseconds from the epoch."""
+        with self._books:
+            return first_us <= self._last_us and last_us >= self._first_us
 
     def read(self, entry: Entry) -> list[Request]:
         """The requests of an entry, as they were appended.
@@ -212,11 +221,19 @@ class Store:
     ) -> None:
         self.close()
 
+    def _count(self, entry: Entry) -> None:
+        self._bytes += entry.size_bytes
+        self._points += entry.points
+        self._first_us = min(self._first_us, entry.first_us)
+        self._last_us = max(self._last_us, entry.last_us)
+
     def _forget(self, entry: Entry) -> None:
         with self._books:
             if self._slots[entry.path.parent].entries.pop(entry.sequence, None) is not None:
                 self._bytes -= entry.size_bytes
                 self._points -= entry.points
+            if not any(slot.entries for slot in self._slots.values()):
+                self._first_us, self._last_us = NO_TIMES
 
     def _count_aside(self, slot: Slot, size_bytes: int, entries: int = 1) -> None:
         with self._books:

@@ -30,7 +30,8 @@ def make() -> Make:
     def request(number: int, size_bytes: int = 40) -> Request:
         line = f"cpu,host=web-{number} usage={number}\n".encode()
         body = (line * (size_bytes // len(line) + 1))[:size_bytes]
-        return Request("influx", 1, 1_800_000_000_000_000 + number * 1_000_000, number % 7 + 1, body)
+        received_us = 1_800_000_000_000_000 + number * 1_000_000
+        return Request("influx", 1, received_us, received_us - 10, received_us + 10, number % 7 + 1, body)
 
     return request
 

@@ -26,14 +26,16 @@ number = 0
 while True:
     number += 1
     body = (b"cpu,host=web usage=%d\\n" % number) * (int(sys.argv[2]) // 20)
-    entry = store.append([Request("influx", 1, number, number, body)])
+    entry = store.append([Request("influx", 1, number, number, number, number, body)])
     print(entry.path, number, flush=True)
 """
 
 
 def request(number: int) -> Request:
     """The request that the appending process makes as its `number`th."""
-    return Request("influx", 1, number, number, (b"cpu,host=web usage=%d\n" % number) * (BODY_BYTES // 20))
+    return Request(
+        "influx", 1, number, number, number, number, (b"cpu,host=web usage=%d\n" % number) * (BODY_BYTES // 20)
+    )
 
 
 @contextmanager

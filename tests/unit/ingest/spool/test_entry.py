@@ -14,9 +14,15 @@ from ingest.spool.errors import CorruptEntry, UnknownVersion, UnreadableEntry
 
 MAX_BYTES = 1 << 20
 COUNTS = st.integers(0, 2**53)
-REQUESTS = st.builds(Request, st.text(max_size=20), COUNTS, COUNTS, st.integers(0, 10**6), st.binary(max_size=300))
+TIMES = st.integers(-(2**62), 2**62)
+REQUESTS = st.builds(
+    Request, st.text(max_size=20), COUNTS, COUNTS, TIMES, TIMES, st.integers(0, 10**6), st.binary(max_size=300)
+)
 
-SMALL = [Request("influx", 1, 1_800_000_000_000_000, 2, b"cpu a=1\ncpu b=2"), Request("json", 10**9, 7, 1, b"{}")]
+SMALL = [
+    Request("influx", 1, 1_800_000_000_000_000, -5, 5, 2, b"cpu a=1\ncpu b=2"),
+    Request("json", 10**9, 7, 1, 2, 1, b"{}"),
+]
 
 
 @given(st.lists(REQUESTS, min_size=1, max_size=8))
@@ -32,8 +38,9 @@ def test_a_head_has_at_most_the_bytes_it_is_counted_with(
     protocol: str, precision_ns: int, received_us: int, points: int
 ) -> None:
     """The largest numbers there are fit into what `size_bytes` reckons for a head, and into the first line."""
-    request = Request(protocol, precision_ns, received_us, points, b"")
+    request = Request(protocol, precision_ns, received_us, -points, points, points, b"")
     assert request.size_bytes == HEAD_BYTES
+    assert len(pack([request]).partition(b"\n")[0]) < FIRST_LINE_BYTES
     assert unpack(pack([request]), HEAD_BYTES) == [request]
 
 
@@ -74,7 +81,7 @@ def frame(content: bytes, *, checksum: bool = True, size: bool = True) -> bytes:
     return pack(SMALL).partition(b"\n")[0] + b"\n" + packer.compress(content)
 
 
-HEAD = b'{"protocol":"influx","precision_ns":1,"received_us":1,"points":1,"bytes":2}\n'
+HEAD = b'{"protocol":"influx","precision_ns":1,"received_us":1,"first_us":1,"last_us":1,"points":1,"bytes":2}\n'
 
 
 @pytest.mark.parametrize(
@@ -124,9 +131,10 @@ def test_decompression_is_bounded() -> None:
 
 VERSION_1 = bytes.fromhex(
     "746964656d61726b2073706f6f6c2031207b227265717565737473223a322c22706f696e7473223a332c2272656365697665"
-    "645f7573223a377d0a28b52ffd24c085030042c6151a7069db664d6c4243e4672a445bc5ff0f2f874ea9f4924e0f3f4d6d31"
-    "dab9c17223ce91dc5100b0848c26387ce75a243707df6b95d34d8070f8668821139a28d5cde17b91656d45a9d2cd154c39ac"
-    "1eaf30e2c52a7d09080050c48cedeae8a14501d8f0881b6ebc72b93b0014bd925930"
+    "645f7573223a372c2266697273745f7573223a2d352c226c6173745f7573223a357d0a28b52ffd24f32d04004287181b7069"
+    "75664d90c551cb99cc8aebd7ff47eec1567422cd20505068027129a251a303c66d3046a20602802d15f1287aab97489e06bd"
+    "1f5b6ecf83ace709bc76ab3c0504456f7814d4615552eea9e8cd0ec6db9b946bcf23e052d81e7d71e2c7ae7d090c00a008ec"
+    "fbc36000e3e4611de82880c13c823037b0721fcc2c3f5b73078002ff5e8eb1"
 )
 """An entry as it was written when version 1 came."""
 

@@ -71,7 +71,7 @@ async def test_a_group_is_bounded(folder: Path, make: Make) -> None:
 
 async def test_a_group_is_never_larger_than_an_entry(folder: Path, make: Make) -> None:
     """The bound of an entry counts where that of a group is larger."""
-    store = Store(folder, max_bytes=ROOMY_BYTES, max_entry_bytes=1000)
+    store = Store(folder, max_bytes=ROOMY_BYTES, max_entry_bytes=1200)
     queue = SpoolQueue(store)
     await asyncio.gather(*(queue.keep(make(n, 300)) for n in range(3)))
     await queue.close()
@@ -106,7 +106,7 @@ async def test_a_fault_of_ours_is_told_and_the_queue_goes_on(folder: Path, make:
     """A request that cannot be packed fails its group as an error of the spool, and no later one."""
     async with opened(folder) as queue:
         with pytest.raises(SpoolFailed, match="unexpected error"):
-            await queue.keep(Request("influx", 2**70, 1, 1, b""))
+            await queue.keep(Request("influx", 2**70, 1, 1, 1, 1, b""))
         await queue.keep(make(1))
     assert groups(folder) == [[make(1)]]
 
