@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 from ingest.app import create_app
 from ingest.settings import IngestSettings
+from ingest.spool.errors import SpoolUnavailable
 from service import logs, settings, web
 
 PROG = "python -m ingest"
@@ -13,14 +16,18 @@ def main() -> None:
     """Read the settings and serve until told to stop."""
     chosen = settings.read(IngestSettings, PROG)
     logs.configure(chosen.log_level, chosen.log_format)
-    web.run(
-        PROG,
-        lambda: create_app(chosen),
-        chosen.host,
-        chosen.port,
-        shutdown_timeout=chosen.shutdown_seconds,
-        auto_decompress=False,
-    )
+    try:
+        web.run(
+            PROG,
+            lambda: create_app(chosen),
+            chosen.host,
+            chosen.port,
+            shutdown_timeout=chosen.shutdown_seconds,
+            auto_decompress=False,
+        )
+    except SpoolUnavailable as error:
+        sys.stderr.write(f"{PROG}: {error}; set INGEST_SPOOL_DIRECTORY, or INGEST_SPOOL=off to do without\n")
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

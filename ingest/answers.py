@@ -15,16 +15,16 @@ DURABILITY = "Tidemark-Durability"
 SKIPPED = "Tidemark-Skipped-Fields"
 
 
-def answer(batch: Batch) -> web.Response:
-    """The answer to a request whose accepted points are committed.
+def answer(batch: Batch, durability: str = "committed") -> web.Response:
+    """The answer to a request whose accepted points are kept.
 
-    204 when every point was accepted, else 400 with the rejected ones listed. Headers say that the points are
-    committed, and which fields were left out of them (names percent-encoded, the first ten).
+    204 when every point was accepted, else 400 with the rejected ones listed. Headers say how the points are
+    kept, `committed` or `spooled`, and which fields were left out of them (names percent-encoded, the first ten).
     """
     headers = {}
     accepted = batch.accepted_count
     if accepted or not batch.rejected_count:
-        headers[DURABILITY] = "committed"
+        headers[DURABILITY] = durability
     if batch.skipped:
         headers[SKIPPED] = ", ".join(quote(name) for name in batch.skipped)
     if not batch.rejected_count:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
@@ -11,18 +13,27 @@ from aiohttp import web
 from ingest.budget import Budget
 from ingest.catalog import Catalog, CatalogLimits
 from ingest.database import Watch, create_pool
+from ingest.decoders import Decoders
+from ingest.drainer import Drainer
 from ingest.instruments import Instruments
+from ingest.keeper import Keeper
 from ingest.ladder import Ladder
 from ingest.names import Limits
 from ingest.routes import Intake, add_routes
 from ingest.series import SeriesCache
 from ingest.settings import IngestSettings
+from ingest.spool.queue import SpoolQueue
+from ingest.spool.store import Store, Totals
 from ingest.writer import Writer
 from service import logs
+from service.settings import MEBIBYTES
 from service.web import Shell
 from service.web import create_app as create_shell
 
 log = logs.get(__name__)
+
+LARGEST_ENTRY_BYTES = 64 * MEBIBYTES
+"""Of the spool, decompressed: larger than any body unless `max_body_bytes` says otherwise."""
 
 
 def create_app(settings: IngestSettings) -> web.Application:
@@ -35,6 +46,7 @@ def create_app(settings: IngestSettings) -> web.Application:
             "database": watch.edition,
             "pending_bytes": budget.used_bytes,
             "cached_series": len(cache),
+            "spool": None if spool is None else asdict(spool.store.totals()),
         }
 
     shell = Shell("ingest", lambda: watch.not_ready, status)
@@ -58,10 +70,15 @@ def create_app(settings: IngestSettings) -> web.Application:
         instruments,
     )
     writer = Writer(settings, catalog, Ladder(pool, catalog, instruments), instruments)
+    decoders = Decoders(cache, settings.max_age_seconds, settings.max_ahead_seconds)
+    spool = _open_spool(settings, instruments)
+    parts = [watch.run, writer.run]
+    if spool is not None:
+        parts.append(Drainer(spool, writer, catalog, decoders, settings.spool_patience_seconds, instruments).run)
 
     async def running(_: web.Application) -> AsyncIterator[None]:
         await pool
-        tasks = [asyncio.create_task(watch.run()), asyncio.create_task(writer.run())]
+        tasks = [asyncio.create_task(part()) for part in parts]
         for task in tasks:
             task.add_done_callback(_report)
         yield
@@ -70,11 +87,36 @@ def create_app(settings: IngestSettings) -> web.Application:
             task.cancel()
         await asyncio.wait(tasks)
         pool.terminate()  # to close them would be to wait for the server, which may be away
+        if spool is not None:
+            await spool.close()
 
     app = create_shell(shell, max_body_bytes=settings.max_body_bytes)
     app.cleanup_ctx.append(running)
-    add_routes(app, Intake(settings, cache, catalog, writer, budget, instruments))
+    keeper = Keeper(writer, spool, settings.spool_max_age_seconds, instruments)
+    add_routes(app, Intake(settings, decoders, catalog, keeper, budget, instruments))
     return app
+
+
+def _open_spool(settings: IngestSettings, instruments: Instruments) -> SpoolQueue | None:
+    """The spool, if there is to be one. Raises `SpoolFailed` when its folder cannot be used."""
+    if settings.spool == "off":
+        return None
+    store = Store(
+        settings.spool_directory,
+        max_bytes=settings.spool_max_bytes,
+        max_entry_bytes=max(LARGEST_ENTRY_BYTES, settings.max_body_bytes + MEBIBYTES),
+    )
+    instruments.spool_bytes.labels("waiting").set_function(lambda: store.totals().bytes)
+    instruments.spool_bytes.labels("quarantined").set_function(lambda: store.totals().quarantined_bytes)
+    instruments.spool_entries.labels("waiting").set_function(lambda: store.totals().entries)
+    instruments.spool_entries.labels("quarantined").set_function(lambda: store.totals().quarantined_entries)
+    instruments.spool_points.set_function(lambda: store.totals().points)
+    instruments.spool_oldest.set_function(lambda: _age_seconds(store.totals()))
+    return SpoolQueue(store)
+
+
+def _age_seconds(totals: Totals) -> float:
+    return 0.0 if totals.oldest_us is None else max(0.0, time.time() - totals.oldest_us / 1e6)
 
 
 def _report(task: asyncio.Task[None]) -> None:

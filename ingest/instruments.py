@@ -9,12 +9,13 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 
 class Instruments:
-    """What ingest counts; every point received is counted once as accepted, rejected or refused."""
+    """What ingest counts; every point received is counted once as accepted, kept, rejected or refused."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.accepted = Counter(
             "ingest_points_accepted", "Points committed and acknowledged.", ["protocol"], registry=registry
         )
+        self.kept = Counter("ingest_points_kept", "Points spooled and acknowledged.", ["protocol"], registry=registry)
         self.rejected = Counter(
             "ingest_points_rejected", "Points that cannot be taken, by reason.", ["reason"], registry=registry
         )
@@ -54,6 +55,38 @@ class Instruments:
         )
         self.database_errors = Counter(
             "ingest_database_errors", "Errors of the database, by SQLSTATE.", ["sqlstate"], registry=registry
+        )
+        self.spool_seconds = Histogram(
+            "ingest_spool_seconds",
+            "Time until a request is durable in the spool.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.spool_refused = Counter(
+            "ingest_spool_refused",
+            "Requests that the spool could not take, by reason: full, age, or the operating system's word.",
+            ["reason"],
+            registry=registry,
+        )
+        self.spool_drained = Counter(
+            "ingest_spool_drained_points", "Points of the spool that were committed.", registry=registry
+        )
+        self.spool_quarantined = Counter(
+            "ingest_spool_quarantined",
+            "Entries and requests of the spool set aside: damaged, or refused by the database for good.",
+            registry=registry,
+        )
+        self.spool_bytes = Gauge(
+            "ingest_spool_bytes", "Bytes of the spool on disk, by kind.", ["kind"], registry=registry
+        )
+        self.spool_entries = Gauge(
+            "ingest_spool_entries", "Entries of the spool, by kind.", ["kind"], registry=registry
+        )
+        self.spool_points = Gauge("ingest_spool_points", "Points that wait in the spool.", registry=registry)
+        self.spool_oldest = Gauge(
+            "ingest_spool_oldest_seconds",
+            "Age of the oldest entry that waits in the spool; 0 without any.",
+            registry=registry,
         )
         self.pending_bytes = Gauge(
             "ingest_pending_bytes", "Bytes held by requests not yet answered.", registry=registry

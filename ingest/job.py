@@ -17,10 +17,13 @@ class Job:
     """One request's points; `done` gets a result when they are committed, or the error for the client.
 
     A job waits (for its turn, or for the next try), or it is under way (the database answers, and is at work on
-    it). Its time ends its waiting: one that is under way may be committed yet, and is waited for.
+    it). Its time ends its waiting: one that is under way may be committed yet, and is waited for, unless it is
+    `is_repeatable`.
     """
 
     batch: Batch
+    is_repeatable: bool = False
+    """Whether its points are written again when this comes to nothing: nobody need wait for what is uncertain."""
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     shapes: list[Columns] = field(default_factory=list)
     """The points with their series' ids; empty until they are known."""
@@ -59,9 +62,9 @@ class Job:
             self.end_wait()
 
     def end_wait(self) -> None:
-        """Its time is over: nothing is promised unless it is under way."""
+        """Its time is over: nothing is promised unless it is under way, and waited for."""
         self._is_late = True
-        if not self._under_way:
+        if self.is_repeatable or not self._under_way:
             reason = summary(self.trouble) if self.trouble else "it is busy, or does not answer"
             self.fail(Unavailable(f"the database cannot take points now: {reason}"))
 

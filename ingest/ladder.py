@@ -62,7 +62,12 @@ class Ladder:
         self._catalog = catalog
         self._instruments = instruments
         self._outage = ""
-        """The SQLSTATE of the outage that was logged last, until points are committed again."""
+        """The SQLSTATE of the outage that was logged last, until the database answers otherwise."""
+
+    @property
+    def is_out(self) -> bool:
+        """Whether the database took nothing from anybody when it was last asked."""
+        return bool(self._outage)
 
     async def commit(self, jobs: Sequence[Job]) -> None:
         """Give every job its outcome, or set it back for another try."""
@@ -150,8 +155,7 @@ class Ladder:
                 requests=len(jobs),
                 meaning=found.name.lower(),
             )
-        if found is Meaning.AGAIN:
-            self._outage = code
+        self._outage = code if found is Meaning.AGAIN else ""
         return found
 
     async def _isolate(self, jobs: Sequence[Job], found: Meaning, error: BaseException) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from service.logs import LogFormat
-from service.settings import MEBIBYTES, Settings, Words
+from service.settings import MEBIBYTES, Settings, Words, home
 
 
 class IngestSettings(Settings):
@@ -37,12 +38,29 @@ class IngestSettings(Settings):
     )
     copiers: int = Field(2, ge=1, le=64, description="database connections that write")
     retry_seconds: float = Field(
-        4.0, gt=0, description="how long a write is tried again while the database is away; then 503"
+        4.0, gt=0, description="how long a write is tried again while the database is away; then spool, or 503"
     )
     statement_timeout_seconds: float = Field(60.0, gt=0, description="longest statement; it is tried again")
     connect_timeout_seconds: float = Field(5.0, gt=0, description="longest wait for a connection to be made")
     shutdown_seconds: float = Field(
         5.0, gt=0, description="time for requests under way to be answered after SIGTERM; longer than all retries"
+    )
+
+    spool: Literal["on", "off"] = Field("on", description="keep points on disk while the database is away; off: 503")
+    spool_directory: Path = Field(
+        default_factory=lambda: home() / "spool",
+        description="folder of the spool, on a disk that does not forget; `spool` in TIDEMARK_HOME unless set",
+    )
+    spool_max_bytes: int = Field(
+        1024 * MEBIBYTES,
+        gt=0,
+        description="bytes on disk that the spool may take, what is set aside included; then 503",
+    )
+    spool_max_age_seconds: float = Field(
+        3 * 86_400, gt=0, description="age of the oldest entry at which the spool takes no more; then 503"
+    )
+    spool_patience_seconds: float = Field(
+        3600, gt=0, description="how long a spooled request is tried that the database refuses while it takes others"
     )
 
     max_fields_per_measurement: int = Field(

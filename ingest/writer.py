@@ -46,20 +46,24 @@ class Writer:
         self._instruments = instruments
         self._unknown = JobQueue()
         self._ready = JobQueue()
+        self.is_out = False
+        """Whether the database takes nothing from anybody, by what it did last."""
         instruments.queued_requests.set_function(lambda: len(self._ready))
 
-    async def write(self, batch: Batch) -> None:
+    async def write(self, batch: Batch, *, is_repeatable: bool = False) -> None:
         """Commit the batch's accepted points; some may still be rejected, past a limit of the catalog.
 
-        Raises `Unavailable` when the database cannot take them, `BadRequest` when it refuses a value.
+        Raises `Unavailable` when the database does not take them in time, `BadRequest` when it refuses a value. With
+        `is_repeatable` it is not waited for what the database is at work on: that may be committed all the same.
         """
-        job = Job(batch)
+        job = Job(batch, is_repeatable)
         timer = asyncio.get_running_loop().call_later(self._settings.retry_seconds, job.end_wait)
         self._queue(job)
         try:
             await job.done
         except Unavailable:
             self._instruments.rungs.labels("give_up").inc()
+            self.is_out = self.is_out or job.setback is not Meaning.UNKNOWN
             raise
         finally:
             timer.cancel()
@@ -102,10 +106,12 @@ class Writer:
             errors = await self._catalog.learn([job.batch for job in jobs], partial(_set_out, jobs))
         except DATABASE_ERRORS as error:
             self._instruments.database_errors.labels(sqlstate(error)).inc()
+            self.is_out = True
             for job in jobs:
                 job.set_back(Meaning.AGAIN, error)
                 self._queue(job)
             return False
+        self.is_out = False
         for measurement, fault in errors.items():
             self._instruments.database_errors.labels(sqlstate(fault)).inc()
             log.warning(
@@ -121,7 +127,7 @@ class Writer:
             elif meaning(faults[0]) is Meaning.DATA:
                 job.fail(BadRequest(f"the database refuses a name: {summary(faults[0])}", sqlstate=sqlstate(faults[0])))
             else:
-                job.set_back(Meaning.AGAIN, faults[0])
+                job.set_back(Meaning.UNKNOWN, faults[0])
                 self._queue_later(job)
         return True
 
@@ -134,6 +140,7 @@ class Writer:
                 self._instruments.wait_seconds.observe(began - job.queued_at)
             with _answered(jobs):
                 await self._ladder.commit(jobs)
+                self.is_out = self._ladder.is_out
                 self._instruments.commit_seconds.observe(time.monotonic() - began)
                 await pause.after(has_failed=self._try_again([job for job in jobs if not job.done.done()]))
 

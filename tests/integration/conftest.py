@@ -79,7 +79,7 @@ async def serve_ingest(database: str) -> AsyncIterator[ServeIngest]:
     async with aiohttp.ClientSession(auto_decompress=False) as client:
 
         async def serve(**settings: Any) -> Ingest:
-            chosen = IngestSettings(**{"database_url": SecretStr(database), **settings})
+            chosen = IngestSettings(**{"database_url": SecretStr(database), "spool": "off", **settings})
             runner = web.AppRunner(
                 create_app(chosen), access_log=None, auto_decompress=False, shutdown_timeout=chosen.shutdown_seconds
             )

@@ -1,0 +1,83 @@
+"""What becomes of a request's points: they are committed, or the request is spooled.
+
+1. Usually the points are written, and acknowledged when they are committed.
+2. When the database does not take them in time, the request is spooled, and acknowledged when that is durable; while it
+   is known to take nothing from anybody, at once.
+3. So is a request with points of a time that a spooled one may have too. It must not overtake that: of two values of
+   one point, the one that was acknowledged last is to stay.
+4. When the spool cannot take it either, it is refused, and the client is to send it again.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+import numpy as np
+
+from ingest.instruments import Instruments
+from ingest.points import Batch
+from ingest.spool.entry import Request
+from ingest.spool.errors import SpoolUnavailable
+from ingest.spool.queue import SpoolQueue
+from ingest.writer import Writer
+from service import logs
+from service.errors import Unavailable
+
+log = logs.get(__name__)
+
+Durability = Literal["committed", "spooled"]
+
+
+class Keeper:
+    """Keeps points, one way or the other. Without a spool, they are committed or refused."""
+
+    def __init__(
+        self, writer: Writer, spool: SpoolQueue | None, max_age_seconds: float, instruments: Instruments
+    ) -> None:
+        self._writer = writer
+        self._spool = spool
+        self._max_age_seconds = max_age_seconds
+        self._instruments = instruments
+
+    async def keep(self, batch: Batch, form: str, precision_ns: int, received_us: int, body: bytes) -> Durability:
+        """Keep the batch's accepted points, which were decoded from `body`; some may still be rejected.
+
+        Raises `Unavailable` when nobody can take them now, `BadRequest` when the database refuses a value.
+        """
+        if self._spool is None or not batch.accepted_count:
+            await self._writer.write(batch)
+            return "committed"
+        first_us, last_us = _times(batch)
+        outage = Unavailable("the database cannot take points now")
+        if not self._writer.is_out and not self._spool.store.may_hold(first_us, last_us):
+            try:
+                await self._writer.write(batch, is_repeatable=True)
+            except Unavailable as error:
+                outage = error
+            else:
+                return "committed"
+        request = Request(form, precision_ns, received_us, first_us, last_us, batch.accepted_count, body)
+        await self._spool_up(request, self._spool, outage)
+        return "spooled"
+
+    async def _spool_up(self, request: Request, spool: SpoolQueue, outage: Unavailable) -> None:
+        oldest_us = spool.store.totals().oldest_us
+        if oldest_us is not None and time.time() - oldest_us / 1e6 > self._max_age_seconds:
+            self._instruments.spool_refused.labels("age").inc()
+            raise Unavailable(
+                f"{outage.message}, and the spool has waited {self._max_age_seconds:g} s (INGEST_SPOOL_MAX_AGE_SECONDS)"
+            )
+        began = time.monotonic()
+        try:
+            await spool.keep(request)
+        except SpoolUnavailable as error:
+            self._instruments.spool_refused.labels(error.reason).inc()
+            raise Unavailable(f"{outage.message}, and {error}") from error
+        self._instruments.spool_seconds.observe(time.monotonic() - began)
+
+
+def _times(batch: Batch) -> tuple[int, int]:
+    """The earliest and the latest time of the batch's points, of which there is one at least."""
+    times = [np.frombuffer(rows.times, np.int64) for rows in batch.rows]
+    return int(min(one.min() for one in times)), int(max(one.max() for one in times))
