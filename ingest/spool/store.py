@@ -252,5 +252,6 @@ class Store:
 
 
 def survey(folder: Path) -> dict[int, Contents]:
-    """What lies in every slot, by number, without holding any; for people who look while a process runs."""
-    return {int(slot.name): contents(slot) for slot in folders(folder)}
+    """What lies in every slot, by number, for people who look while a process holds it. Raises `SpoolFailed`."""
+    with told("be looked at"):
+        return {int(slot.name): contents(slot) for slot in folders(folder)}
