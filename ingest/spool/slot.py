@@ -70,6 +70,8 @@ class Slot:
         for path in (*folder.glob("*" + files.UNFINISHED), *self.quarantine.glob("*" + files.UNFINISHED)):
             path.unlink()
         files.make_folder(self.quarantine)
+        for changed in (folder.parent, folder, self.quarantine):
+            files.sync_folder(changed)  # whoever had it before may have ended in mid-change
         found = contents(folder)
         self.entries = OrderedDict((entry.sequence, entry) for entry in found.entries)
         """An ordered one, whose head is found at once however many were removed before it."""
