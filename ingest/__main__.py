@@ -1,9 +1,10 @@
-"""`python -m ingest`: take metrics over HTTP."""
+"""`python -m ingest`: take metrics over HTTP. `python -m ingest spool`: what waits on disk."""
 
 from __future__ import annotations
 
 import sys
 
+from ingest import commands
 from ingest.app import create_app
 from ingest.settings import IngestSettings
 from ingest.spool.errors import SpoolUnavailable
@@ -13,7 +14,10 @@ PROG = "python -m ingest"
 
 
 def main() -> None:
-    """Read the settings and serve until told to stop."""
+    """Read the settings and serve until told to stop; or look after the spool."""
+    if sys.argv[1:2] == ["spool"]:
+        commands.main(sys.argv[2:])
+        return
     chosen = settings.read(IngestSettings, PROG)
     logs.configure(chosen.log_level, chosen.log_format)
     try:

@@ -32,6 +32,9 @@ from service.web import create_app as create_shell
 
 log = logs.get(__name__)
 
+SPOOL = web.AppKey("SPOOL", Store)
+"""Where an application spools to, unless it does without."""
+
 LARGEST_ENTRY_BYTES = 64 * MEBIBYTES
 """Of the spool, decompressed: larger than any body unless `max_body_bytes` says otherwise."""
 
@@ -91,6 +94,8 @@ def create_app(settings: IngestSettings) -> web.Application:
             await spool.close()
 
     app = create_shell(shell, max_body_bytes=settings.max_body_bytes)
+    if spool is not None:
+        app[SPOOL] = spool.store
     app.cleanup_ctx.append(running)
     keeper = Keeper(writer, spool, settings.spool_max_age_seconds, instruments)
     add_routes(app, Intake(settings, decoders, catalog, keeper, budget, instruments))

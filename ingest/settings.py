@@ -12,10 +12,19 @@ from service.logs import LogFormat
 from service.settings import MEBIBYTES, Settings, Words, home
 
 
-class IngestSettings(Settings):
-    """Take metrics over HTTP and write them into TimescaleDB."""
+class SpoolFolder(Settings):
+    """Where the spool is."""
 
     model_config = SettingsConfigDict(env_prefix="INGEST_")
+
+    spool_directory: Path = Field(
+        default_factory=lambda: home() / "spool",
+        description="folder of the spool of one database, on a disk that keeps; `spool` in TIDEMARK_HOME unless set",
+    )
+
+
+class IngestSettings(SpoolFolder):
+    """Take metrics over HTTP and write them into TimescaleDB. See also: python -m ingest spool --help."""
 
     database_url: SecretStr = Field(
         description="the database, as a postgresql:// URL",
@@ -47,10 +56,6 @@ class IngestSettings(Settings):
     )
 
     spool: Literal["on", "off"] = Field("on", description="keep points on disk while the database is away; off: 503")
-    spool_directory: Path = Field(
-        default_factory=lambda: home() / "spool",
-        description="folder of the spool, on a disk that does not forget; `spool` in TIDEMARK_HOME unless set",
-    )
     spool_max_bytes: int = Field(
         1024 * MEBIBYTES,
         gt=0,

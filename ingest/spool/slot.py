@@ -55,8 +55,8 @@ class Contents:
 
     entries: list[Entry]
     """In the order of their sequences."""
-    quarantined: list[Path]
-    """Entries set aside."""
+    quarantined: list[Entry]
+    """Entries set aside, in the same order."""
     quarantined_bytes: int
     """Their reasons included."""
 
@@ -77,7 +77,7 @@ class Slot:
         """An ordered one, whose head is found at once however many were removed before it."""
         self.quarantined_count = len(found.quarantined)
         self.quarantined_bytes = found.quarantined_bytes
-        used = [*self.entries, *(int(path.stem) for path in found.quarantined)]
+        used = [*self.entries, *(entry.sequence for entry in found.quarantined)]
         self.next_sequence = max(used, default=0) + 1
         self._first_own = self.next_sequence
 
@@ -132,12 +132,12 @@ def folders(root: Path) -> list[Path]:
 
 def contents(folder: Path) -> Contents:
     """What lies in a slot, whoever holds it; what is removed meanwhile may be missing."""
-    entries = sorted(_entries(folder), key=lambda entry: entry.sequence)
-    aside = [path for path in (folder / QUARANTINE).glob("*") if path.suffix in (ENTRY, REASON)]
+    quarantined = list(_entries(folder / QUARANTINE))
+    reasons = sum(files.disk_bytes(path.stat().st_size) for path in (folder / QUARANTINE).glob("*" + REASON))
     return Contents(
-        entries,
-        sorted(path for path in aside if path.suffix == ENTRY and path.stem.isdecimal()),
-        sum(files.disk_bytes(path.stat().st_size) for path in aside),
+        sorted(_entries(folder), key=lambda entry: entry.sequence),
+        sorted(quarantined, key=lambda entry: entry.sequence),
+        reasons + sum(entry.size_bytes for entry in quarantined),
     )
 
 
