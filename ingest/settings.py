@@ -32,6 +32,9 @@ class IngestSettings(SpoolFolder):
     )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8086, ge=0, le=65535, description="port to listen on")
+    workers: int = Field(
+        1, ge=1, le=64, description="processes that share the port; bounds on memory and connections are for each"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
     log_format: LogFormat = Field("text", description="form of the log's lines")
 
@@ -40,12 +43,12 @@ class IngestSettings(SpoolFolder):
     max_pending_bytes: int = Field(
         128 * MEBIBYTES,
         gt=0,
-        description="bytes held for requests, bodies and points, until they are answered; past them 503",
+        description="bytes each worker holds for requests, bodies and points, until they are answered; past them 503",
     )
     max_batch_bytes: int = Field(
         8 * MEBIBYTES, gt=0, description="bytes of rows that one transaction takes, one request at least"
     )
-    copiers: int = Field(2, ge=1, le=64, description="database connections that write")
+    copiers: int = Field(2, ge=1, le=64, description="database connections of each worker that write")
     retry_seconds: float = Field(
         4.0, gt=0, description="how long a write is tried again while the database is away; then spool, or 503"
     )
@@ -85,7 +88,7 @@ class IngestSettings(SpoolFolder):
     max_cache_bytes: int = Field(
         1536 * MEBIBYTES,
         gt=0,
-        description="memory for series that are remembered; those in use should fit into half of it, 750 bytes each",
+        description="memory of each worker for series it remembers; those in use should fit into half of it, 750 bytes each",
     )
     max_age_seconds: int = Field(
         20 * 365 * 86_400, gt=0, description="oldest time taken, before now; an older point is rejected"

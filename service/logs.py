@@ -47,3 +47,8 @@ def get(name: str) -> structlog.stdlib.BoundLogger:
     """The logger of a module."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
+
+
+def bind(**context: object) -> None:
+    """Give every line of this process, from now on, these words."""
+    structlog.contextvars.bind_contextvars(**context)

@@ -2,7 +2,8 @@
 
 Every process answers `/healthz` (it runs), `/readyz` (it can do its work), `/metrics` (its instruments in
 Prometheus' text form) and `/api/v1/status` (what a person wants to know). `create_app` gives these to an
-application; `run` serves it until SIGTERM or SIGINT and lets requests under way finish.
+application; `run` serves it until SIGTERM or SIGINT and lets requests under way finish. `service.workers` does the
+same with several processes on one port.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,11 +30,15 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from service import logs
 from service.errors import HttpError, error_body
+from service.siblings import WORKER
 
 log = logs.get(__name__)
 
 BACKLOG = 1024
 """Connections that the kernel may hold until they are accepted: a fleet's agents all push at the same second."""
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+"""What ends a process in order."""
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # else every counter has its birth beside it
 CLIENT_LEFT = 499
@@ -76,6 +82,10 @@ class Shell:
     """Where the process's instruments live."""
 
 
+SHELL = web.AppKey("shell", Shell)
+"""What `create_app` was told, in the application."""
+
+
 def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """A JSON answer; times are RFC 3339 in UTC."""
     return web.Response(
@@ -89,6 +99,7 @@ def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | 
 def create_app(shell: Shell, *, max_body_bytes: int) -> web.Application:
     """An application with the shell's endpoints and middleware; the caller adds its own routes."""
     app = web.Application(middlewares=[_instrumented(shell), _explained], client_max_size=max_body_bytes)
+    app[SHELL] = shell
     started = time.time()
 
     async def healthz(_: web.Request) -> web.Response:
@@ -100,13 +111,17 @@ def create_app(shell: Shell, *, max_body_bytes: int) -> web.Application:
             return json_response({"status": "ready"})
         return json_response(error_body("unavailable", reason, status="not ready"), status=503)
 
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(shell.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def metrics(request: web.Request) -> web.Response:
+        worker = request.app.get(WORKER)
+        text = generate_latest(shell.registry) if worker is None else await worker.instruments_of_all()
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    async def status(_: web.Request) -> web.Response:
+    async def status(request: web.Request) -> web.Response:
         reason = shell.not_ready()
+        worker = request.app.get(WORKER)
         body = {
             "service": shell.name,
+            **({} if worker is None else {"worker": worker.number, "workers": worker.count}),
             "ready": reason is None,
             "not_ready": reason,
             "uptime_seconds": round(time.time() - started, 3),
@@ -190,8 +205,22 @@ def run(prog: str, make_app: Callable[[], web.Application], host: str, port: int
     The application is made inside the event loop, which pools and locks belong to. A port that cannot be taken
     ends the process with status 1 and one line.
     """
+
+    async def serving() -> None:
+        await serve(
+            make_app(), lambda runner: [web.TCPSite(runner, host, port, backlog=BACKLOG)], prog, url, server_options
+        )
+
+    url = f"http://{host}:{port}"
+    with refused_in_one_line(prog, host, port):
+        uvloop.run(serving())
+
+
+@contextmanager
+def refused_in_one_line(prog: str, host: str, port: int) -> Iterator[None]:
+    """End the process with status 1 and one line when the port cannot be taken within the block."""
     try:
-        uvloop.run(_serve(prog, make_app, host, port, server_options))
+        yield
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
             raise
@@ -199,14 +228,20 @@ def run(prog: str, make_app: Callable[[], web.Application], host: str, port: int
         raise SystemExit(1) from None
 
 
-async def _serve(
-    prog: str, make_app: Callable[[], web.Application], host: str, port: int, server_options: Mapping[str, Any]
+async def serve(
+    app: web.Application,
+    make_sites: Callable[[web.AppRunner], Iterable[web.BaseSite]],
+    prog: str,
+    url: str,
+    server_options: Mapping[str, Any],
 ) -> None:
-    runner = web.AppRunner(make_app(), access_log=None, **server_options)
+    """Serve an application on sites until SIGTERM or SIGINT, then let requests under way finish."""
+    runner = web.AppRunner(app, access_log=None, **server_options)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
-        log.info("listening", process=prog, url=f"http://{host}:{port}")
+        for site in make_sites(runner):
+            await site.start()
+        log.info("listening", process=prog, url=url)
         await _stop_signal()
         log.info("stopping", process=prog)
     finally:
@@ -216,6 +251,7 @@ async def _serve(
 async def _stop_signal() -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # a worker has them wait until they are heard
     await stop.wait()

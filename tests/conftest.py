@@ -42,6 +42,21 @@ DEADLINE_SECONDS = 120.0
 
 POLL_SECONDS = 0.05
 
+GATE = """
+    CREATE TABLE public.gate (is_open boolean NOT NULL);
+    INSERT INTO public.gate VALUES (false);
+    GRANT SELECT ON public.gate TO tidemark_ingest;
+    CREATE FUNCTION public.wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        WHILE NOT (SELECT is_open FROM public.gate) LOOP
+            PERFORM pg_sleep(0.01);
+        END LOOP;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER wait_at_gate BEFORE INSERT ON points.m FOR EACH ROW EXECUTE FUNCTION public.wait_at_gate();
+"""
+"""A gate before the measurement m: what is written there waits until it is opened."""
+
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:

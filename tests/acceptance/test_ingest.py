@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 
 from sql.migrate import migrate
-from tests.conftest import DEADLINE_SECONDS, Commands, Running, port_nobody_has
+from tests.conftest import DEADLINE_SECONDS, GATE, Commands, Running, port_nobody_has
 
 T = 1_700_000_000
 
@@ -107,21 +107,6 @@ def numbers(database: str) -> set[int]:
         found = [round(number) for (number,) in connection.execute("SELECT f FROM metrics.m").fetchall()]
     assert len(found) == len(set(found))
     return set(found)
-
-
-GATE = """
-    CREATE TABLE public.gate (is_open boolean NOT NULL);
-    INSERT INTO public.gate VALUES (false);
-    GRANT SELECT ON public.gate TO tidemark_ingest;
-    CREATE FUNCTION public.wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        WHILE NOT (SELECT is_open FROM public.gate) LOOP
-            PERFORM pg_sleep(0.01);
-        END LOOP;
-        RETURN NEW;
-    END $$;
-    CREATE TRIGGER wait_at_gate BEFORE INSERT ON points.m FOR EACH ROW EXECUTE FUNCTION public.wait_at_gate();
-"""
 
 
 async def test_sigterm_drains_what_was_accepted(start: Start, database: str) -> None:

@@ -149,6 +149,19 @@ def test_it_stops_cleanly(stack: Commands, number: signal.Signals) -> None:
     assert "SIGKILL" not in running.text()
 
 
+def test_several_workers_of_ingest(stack: Commands) -> None:
+    """INGEST_WORKERS reaches ingest; all of its workers take part, and all end with the rest."""
+    stack.environment["INGEST_WORKERS"] = "2"
+    running = up(stack)
+    processes = family(running)
+    assert len(parts(running)["ingest"].children()) == 2
+    push(stack, {"host": "web-1", "workers": 2})
+    assert running.stop() == 0
+    require_gone(processes, stack)
+    assert re.search(r"system +\| ingest stopped \(rc=0\)", running.text())
+    assert "Traceback" not in running.text()
+
+
 def test_it_stops_while_it_starts(stack: Commands) -> None:
     """A Ctrl-C in the first moment leaves nothing behind."""
     running = stack.start("sql", "up")
