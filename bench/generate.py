@@ -6,10 +6,13 @@ The shape (measurements, numbers of fields and tags, ten seconds between reading
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
 
 READING_SECONDS = 10
 LINES_A_BODY = 5_000
@@ -88,32 +91,61 @@ def lines(shape: Shape, start: int, readings: int) -> Iterator[str]:
             yield f"{head} {','.join([f'{name}={number(101)}i' for name in fields])} {time}"
 
 
-def json_bodies(shape: Shape, start: int, readings: int) -> Iterator[bytes]:
-    """The same points as JSON, one a line, in bodies of `LINES_A_BODY` lines."""
-    for body in bodies(shape, start, readings):
-        yield "\n".join(map(as_json, body.decode().splitlines())).encode()
+def as_lines(batch: list[str]) -> bytes:
+    """A body of line protocol."""
+    return "\n".join(batch).encode()
 
 
-def as_json(line: str) -> str:
-    """A line of line protocol, of those made here, as a JSON object in the full form."""
+def as_gzip(batch: list[str]) -> bytes:
+    """A body of line protocol, compressed as Telegraf does."""
+    return gzip.compress(as_lines(batch), compresslevel=6, mtime=0)
+
+
+def as_ndjson(batch: list[str]) -> bytes:
+    """A JSON object a line, in the full form."""
+    return "\n".join([json.dumps(parts(line)) for line in batch]).encode()
+
+
+def as_json_array(batch: list[str]) -> bytes:
+    """One JSON array, of objects in the flat form."""
+    points = map(parts, batch)
+    flat = [{"measurement": one["measurement"], "time": one["time"], **one["tags"], **one["fields"]} for one in points]
+    return json.dumps(flat).encode()
+
+
+def parts(line: str) -> dict[str, Any]:
+    """What a line of line protocol, of those made here, says."""
     head, fields, time = line.split(" ")
     measurement, *pairs = head.split(",")
-    point = {
+    return {
         "measurement": measurement,
         "time": int(time) // 10**9,
         "tags": dict(pair.split("=") for pair in pairs),
         "fields": {name: int(value[:-1]) for name, value in (field.split("=") for field in fields.split(","))},
     }
-    return json.dumps(point)
 
 
-def bodies(shape: Shape, start: int, readings: int) -> Iterator[bytes]:
-    """The same lines as request bodies of `LINES_A_BODY` lines."""
-    batch: list[str] = []
-    for line in lines(shape, start, readings):
-        batch.append(line)
-        if len(batch) == LINES_A_BODY:
-            yield "\n".join(batch).encode()
-            batch.clear()
-    if batch:
-        yield "\n".join(batch).encode()
+@dataclass(frozen=True)
+class Protocol:
+    """A way to send lines."""
+
+    name: str
+    encode: Callable[[list[str]], bytes]
+    headers: dict[str, str] = field(default_factory=dict)
+    is_json: bool = False
+
+
+LINE_PROTOCOL = Protocol("line protocol", as_lines)
+PROTOCOLS = (
+    LINE_PROTOCOL,
+    Protocol("the same, gzip", as_gzip, {"Content-Encoding": "gzip"}),
+    Protocol("NDJSON, full", as_ndjson, {"Content-Type": "application/x-ndjson"}, is_json=True),
+    Protocol("JSON array, flat", as_json_array, {"Content-Type": "application/json"}, is_json=True),
+)
+
+
+def bodies(shape: Shape, start: int, readings: int, protocol: Protocol = LINE_PROTOCOL) -> Iterator[tuple[bytes, int]]:
+    """The lines as request bodies of `LINES_A_BODY` lines, each with its number of lines."""
+    pile = lines(shape, start, readings)
+    while batch := list(islice(pile, LINES_A_BODY)):
+        yield protocol.encode(batch), len(batch)

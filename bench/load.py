@@ -1,6 +1,6 @@
 """The loader: sends request bodies that were made before, as fast as they are taken or at a given rate.
 
-    python -m bench.load URL FILE --connections 8 [--lines-per-second 50000]
+    python -m bench.load URL FILE --connections 8 [--lines-per-second 50000] [--header 'Content-Encoding: gzip']
 
 FILE holds the bodies, each after its length and its number of lines (two unsigned 32-bit integers). A body that is
 answered with 503 is sent again, as agents do. Prints what it saw as one line of JSON.
@@ -15,7 +15,7 @@ import mmap
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -29,11 +29,11 @@ Body = tuple[memoryview, int]
 """The bytes and their number of lines."""
 
 
-def save(bodies: Iterable[bytes], file: Path) -> None:
-    """Write bodies for the loader."""
+def save(bodies: Iterable[tuple[bytes, int]], file: Path) -> None:
+    """Write bodies, each with its number of lines, for the loader."""
     with file.open("wb") as out:
-        for body in bodies:
-            out.write(PREFIX.pack(len(body), body.count(b"\n") + 1))
+        for body, lines in bodies:
+            out.write(PREFIX.pack(len(body), lines))
             out.write(body)
 
 
@@ -54,8 +54,11 @@ def load(file: Path) -> list[Body]:
 class Loader:
     """Several connections that take bodies from one pile."""
 
-    def __init__(self, url: str, bodies: list[Body], lines_per_second: float | None) -> None:
+    def __init__(
+        self, url: str, bodies: list[Body], headers: Mapping[str, str], lines_per_second: float | None
+    ) -> None:
         self._url = url
+        self._headers = headers
         self._pile: Iterator[Body] = iter(bodies)
         self._pace = lines_per_second
         self._sent_lines = 0
@@ -66,7 +69,7 @@ class Loader:
     async def run(self, connections: int) -> float:
         """Send everything; the seconds it took."""
         timeout = aiohttp.ClientTimeout(total=120)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        async with aiohttp.ClientSession(timeout=timeout, headers=self._headers) as session:
             self._began = time.perf_counter()
             async with asyncio.TaskGroup() as group:
                 for _ in range(connections):
@@ -100,9 +103,11 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--lines-per-second", type=float)
+    parser.add_argument("--header", action="append", default=[], help="Name: value; repeatable")
     chosen = parser.parse_args()
     bodies = load(chosen.file)
-    loader = Loader(chosen.url, bodies, chosen.lines_per_second)
+    headers = dict(header.split(": ", 1) for header in chosen.header)
+    loader = Loader(chosen.url, bodies, headers, chosen.lines_per_second)
     seconds = uvloop.run(loader.run(chosen.connections))
     lines = sum(count for _, count in bodies)
     p50, p99 = np.percentile(loader.seconds, (50, 99))
