@@ -1,6 +1,7 @@
 """Several processes on one port: a supervisor that listens, and workers that accept and serve.
 
-1. The supervisor takes the port, and forks the workers. It never has an event loop or threads, which a fork breaks.
+1. The supervisor takes the port, and forks the workers. It never has an event loop or threads, which a fork breaks
+   (but those of libraries that end theirs before a fork, as numpy's does).
 2. A worker that ends by itself is started anew after a pause. What waits to be accepted is left to the others.
 3. SIGTERM or SIGINT: the supervisor has every worker finish its requests, waits for them, and ends.
 4. A worker whose supervisor is gone, however that went, stops in the same way: each holds the reading end of a pipe
@@ -84,12 +85,12 @@ class Supervisor:
         """When the workers that do not run are to be started, by the monotonic clock."""
         self._ended: Counter[int] = Counter()
         """How often each worker has ended unexpectedly."""
+        self._lifeline, self._grip = os.pipe()
 
     def run(self) -> None:
         """Keep them running until SIGTERM or SIGINT; then stop them, and return when all have ended."""
         # A signal that is blocked waits to be fetched: none is missed, and none comes in the middle of something.
         signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
-        self._lifeline, self._grip = os.pipe()
         with tempfile.TemporaryDirectory(prefix="tidemark-") as folder:
             while True:
                 self._start_due(Path(folder))
