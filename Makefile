@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench-ingest bench-soak lock clean
+.PHONY: help up test check bench-ingest bench-soak bench-spool lock clean
 
 PYTHON ?= python3
 RUN := .venv/bin
@@ -33,6 +33,9 @@ bench-ingest: .venv/dev.stamp ## measure writing, against raw COPY, VictoriaMetr
 
 bench-soak: .venv/dev.stamp ## load ingest for ten minutes, 100,000 series, and watch its memory
 	@$(RUN)/python -m bench.soak
+
+bench-spool: .venv/dev.stamp ## measure the spool: filled while the database is away, drained when it is back
+	@$(RUN)/python -m bench.drain
 
 lock: .venv/dev.stamp ## pin the dependencies that pyproject.toml names
 	@$(LOCK) pyproject.toml --output-file requirements.lock

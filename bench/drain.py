@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -25,7 +24,7 @@ from psycopg import sql
 from bench import generate, systems
 from bench.generate import CPU_FIELDS, READING_SECONDS
 from bench.ingest import CONNECTIONS, START, WARM_READINGS, Load, Server, embedded, make_load
-from service.settings import home
+from service.settings import MEBIBYTES, home
 
 DATABASE = "drain"
 POLL_SECONDS = 0.05
@@ -51,28 +50,26 @@ def main() -> None:
         fresh_lines = chosen.fresh_lines_per_second * chosen.fresh_seconds
         fresh = make_load(folder, "fresh", cpu, began + chosen.lines, int(fresh_lines / chosen.hosts))
         with embedded(folder / "home") as server:
-            figures = measure(server, folder, warm, spooled, fresh, chosen.fresh_lines_per_second)
+            figures = measure(server, warm, spooled, fresh, chosen.fresh_lines_per_second)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(
         f"spooled {figures['spooled_lines_per_second']:,.0f} lines/s; drained {figures['lines']:,} lines in "
-        f"{figures['drain_seconds']:.1f} s, {figures['drained_lines_per_second']:,.0f} lines/s; meanwhile fresh lines were "
-        f"acknowledged in {figures['fresh_ack_p50_ms']:.0f} ms (p50), {figures['fresh_ack_p99_ms']:.0f} ms (p99)"
+        f"{figures['drain_seconds']:.1f} s, {figures['drained_lines_per_second']:,.0f} lines/s; meanwhile fresh lines "
+        f"were acknowledged in {figures['fresh_ack_p50_ms']:.0f} ms (p50), {figures['fresh_ack_p99_ms']:.0f} ms (p99)"
     )
     print(json.dumps(figures))
 
 
-def measure(
-    server: Server, folder: Path, warm: Load, spooled: Load, fresh: Load, lines_per_second: float
-) -> dict[str, Any]:
+def measure(server: Server, warm: Load, spooled: Load, fresh: Load, lines_per_second: float) -> dict[str, Any]:
     """All figures."""
     url = server.database(DATABASE)
-    with systems.tidemark(url, server.postmaster, INGEST_SPOOL_DIRECTORY=str(folder / "spool")) as system:
+    with systems.tidemark(url, server.postmaster) as system:
         send(system, warm).wait()
         before = system.count("cpu", CPU_FIELDS[0])
         let_in(server.url, is_allowed=False)
         filled = result(send(system, spooled))
-        mebibytes = instrument(system, "ingest_spool_bytes") / systems.MEBIBYTE
+        mebibytes = instrument(system, "ingest_spool_bytes") / MEBIBYTES
         let_in(server.url, is_allowed=True)
         began = time.monotonic()
         sender = send(system, fresh, f"--lines-per-second={lines_per_second}")

@@ -137,7 +137,7 @@ NAMES: dict[type[FileStore | SqliteStore], str] = {FileStore: "files", SqliteSto
 
 def all_bodies(lines: int, mebibytes: int) -> list[bytes]:
     """Bodies of so many lines, from the same lines again and again."""
-    made = [line for body in generate.bodies(generate.cpu_only(HOSTS), START, READINGS) for line in body.split(b"\n")]
+    made = [line.encode() for line in generate.lines(generate.cpu_only(HOSTS), START, READINGS)]
     bodies = [b"\n".join(made[at : at + lines]) for at in range(0, len(made), lines)]
     return list(islice(cycle(bodies), mebibytes * MEBIBYTES // len(bodies[0])))
 

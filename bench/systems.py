@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.parse
 import urllib.request
@@ -133,10 +134,12 @@ def tidemark(url: str, postmaster: int, **settings: str) -> Iterator[Tidemark]:
     """A migrated database at `url` and an ingest that writes into it."""
     migrate(url)
     port = free_port()
-    environment = {"DATABASE_URL": url, "INGEST_PORT": str(port), **settings}
-    with _process([sys.executable, "-m", "ingest"], environment) as ingest:
-        _wait(f"http://127.0.0.1:{port}/readyz", ingest)
-        yield Tidemark(url, ingest, port, postmaster)
+    # On the disk of the home folder, as a user's would be, but not a user's.
+    with tempfile.TemporaryDirectory(prefix="spool-", dir=home()) as spool:
+        environment = {"DATABASE_URL": url, "INGEST_PORT": str(port), "INGEST_SPOOL_DIRECTORY": spool, **settings}
+        with _process([sys.executable, "-m", "ingest"], environment) as ingest:
+            _wait(f"http://127.0.0.1:{port}/readyz", ingest)
+            yield Tidemark(url, ingest, port, postmaster)
 
 
 @contextmanager

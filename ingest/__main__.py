@@ -7,8 +7,9 @@ import sys
 from ingest import commands
 from ingest.app import create_app
 from ingest.settings import IngestSettings
-from ingest.spool.errors import SpoolUnavailable
-from service import logs, settings, web
+from ingest.spool.errors import SpoolFailed
+from ingest.spool.store import require
+from service import logs, settings, workers
 
 PROG = "python -m ingest"
 
@@ -21,17 +22,20 @@ def main() -> None:
     chosen = settings.read(IngestSettings, PROG)
     logs.configure(chosen.log_level, chosen.log_format)
     try:
-        web.run(
-            PROG,
-            lambda: create_app(chosen),
-            chosen.host,
-            chosen.port,
-            shutdown_timeout=chosen.shutdown_seconds,
-            auto_decompress=False,
-        )
-    except SpoolUnavailable as error:
-        sys.stderr.write(f"{PROG}: {error}; set INGEST_SPOOL_DIRECTORY, or INGEST_SPOOL=off to do without\n")
+        if chosen.spool == "on":
+            require(chosen.spool_directory)
+    except SpoolFailed as error:
+        sys.stderr.write(f"{PROG}: {error}: set INGEST_SPOOL_DIRECTORY, or do without by INGEST_SPOOL=off\n")
         raise SystemExit(1) from None
+    workers.run(
+        PROG,
+        lambda: create_app(chosen),
+        chosen.host,
+        chosen.port,
+        chosen.workers,
+        shutdown_timeout=chosen.shutdown_seconds,
+        auto_decompress=False,
+    )
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class IngestSettings(SpoolFolder):
     spool_max_bytes: int = Field(
         1024 * MEBIBYTES,
         gt=0,
-        description="bytes on disk that the spool may take, what is set aside included; then 503",
+        description="bytes on disk that each worker's spool may take, what is set aside included; then 503",
     )
     spool_max_age_seconds: float = Field(
         3 * 86_400, gt=0, description="age of the oldest entry at which the spool takes no more; then 503"
@@ -88,7 +88,7 @@ class IngestSettings(SpoolFolder):
     max_cache_bytes: int = Field(
         1536 * MEBIBYTES,
         gt=0,
-        description="memory of each worker for series it remembers; those in use should fit into half of it, 750 bytes each",
+        description="memory of each worker for the series it knows; half should hold those in use, 750 bytes each",
     )
     max_age_seconds: int = Field(
         20 * 365 * 86_400, gt=0, description="oldest time taken, before now; an older point is rejected"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import tempfile
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -249,6 +250,14 @@ class Store:
             log.warning("the reason could not be kept beside what is set aside", path=str(aside), error=str(error))
         else:
             self._count_aside(slot, files.disk_bytes(len(text)), entries=0)
+
+
+def require(folder: Path) -> None:
+    """Raise `SpoolFailed` unless files can be made in `folder`, which is made where it is missing."""
+    with told("use its folder"):
+        files.make_folder(folder)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
 
 
 def survey(folder: Path) -> dict[int, Contents]:
