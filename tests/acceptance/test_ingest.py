@@ -188,7 +188,7 @@ async def test_it_starts_before_the_database(start: Start, server_url: str, empt
     name = urlsplit(empty_database).path[1:]
     with psycopg.connect(server_url, autocommit=True) as server:
         server.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
-        ingest = start(DATABASE_URL=empty_database, INGEST_RETRY_SECONDS="0.5")
+        ingest = start(DATABASE_URL=empty_database, INGEST_RETRY_SECONDS="0.5", INGEST_SPOOL="off")
 
         async def says(wanted: str) -> bool:
             return wanted in (await ingest.readiness())[1]
@@ -216,7 +216,7 @@ async def test_a_password_reaches_no_log_and_no_answer(start: Start, server_url:
         "postgresql://nobody:hunter2/xyzzy@127.0.0.1/d": "not of the form",
     }
     started = [
-        (start(DATABASE_URL=url, INGEST_RETRY_SECONDS="0.5", INGEST_LOG_LEVEL="debug"), reason)
+        (start(DATABASE_URL=url, INGEST_RETRY_SECONDS="0.5", INGEST_SPOOL="off", INGEST_LOG_LEVEL="debug"), reason)
         for url, reason in urls.items()
     ]
     for ingest, reason in started:
