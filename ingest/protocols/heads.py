@@ -25,6 +25,9 @@ MEASUREMENT = re.compile(MEASUREMENT_WORD)
 TAG = re.compile(rb",(" + KEY_WORD + rb")=(" + VALUE_WORD + rb")")
 KEY = re.compile(KEY_WORD)
 
+TRUE = (b"t", b"T", b"true", b"True", b"TRUE")
+FALSE = (b"f", b"F", b"false", b"False", b"FALSE")
+
 CACHED_BYTES = 2 * MAX_NAME_BYTES
 """The longest word that is remembered: a name, all of it escaped."""
 

@@ -13,13 +13,19 @@ and line-protocol.ebnf beside it):
 
 A line that breaks a rule is rejected by its number and the next line goes on. A string is no metric: its field
 is skipped, and a line left with no number is rejected.
+
+The reader here can read any line. `plain` reads many at once, ten times faster, if all of them are plain. So it is
+given each piece of a body: first whole, then without the lines that do not look plain, which are read here, and at
+last in smaller pieces; only a small piece that it refuses even so is read here altogether.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Generator, Iterator, Sequence
+from itertools import accumulate, count
+
+import numpy as np
 
 from ingest.names import MAX_NAME_BYTES, Rejected, listed, too_many_fields, too_many_tag_bytes
 from ingest.points import Batch
@@ -27,11 +33,13 @@ from ingest.protocols import plain
 from ingest.protocols.heads import (
     CACHED_BYTES,
     CONTROL,
+    FALSE,
     HEAD,
     KEY,
     KEY_WORD,
     MEASUREMENT,
     TAG,
+    TRUE,
     series_of,
     shown,
     text,
@@ -40,7 +48,8 @@ from ingest.protocols.heads import (
 from ingest.series import SeriesCache
 from ingest.timestamps import Window
 
-PIECE_BYTES = 128 * 1024
+PIECES_BYTES = (128 * 1024, 8 * 1024)
+"""The sizes of pieces in which plain lines are looked for."""
 LINES_BETWEEN_PAUSES = 200
 """How much is read before the caller gets the chance to do something else: a millisecond's work, or less."""
 MAX_FIELD_BYTES = 1024 * 1024
@@ -60,10 +69,7 @@ NO_POINTS = re.compile(rb"(?: *+(?:#[^" + CONTROL + rb"]*+)?(?:\r?\n|\r?\Z))+| +
 WORD = re.compile(rb"[^, \r\n]*+")
 REST = re.compile(rb"[^\r\n]*+")
 
-BOOLEANS = {
-    **dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), 1.0),
-    **dict.fromkeys((b"f", b"F", b"false", b"False", b"FALSE"), 0.0),
-}
+BOOLEANS = {**dict.fromkeys(TRUE, 1.0), **dict.fromkeys(FALSE, 0.0)}
 RANGES = {b"i": (-(2**63), 2**63 - 1), b"u": (0, 2**64 - 1)}
 MAX_DIGITS = 1000
 """Of an integer or a time; Python refuses to read thousands."""
@@ -75,16 +81,7 @@ def decode(body: bytes, batch: Batch, cache: SeriesCache, *, precision_ns: int, 
     `precision_ns` is the unit of the times, in nanoseconds; `window` says which times are taken.
     """
     reader = _Reader(body, batch, cache, precision_ns, window)
-    while reader.at < len(body):
-        stop = body.find(b"\n", reader.at + PIECE_BYTES) + 1 or len(body)
-        done = 0
-        if stop - reader.at <= 2 * PIECE_BYTES:
-            done = plain.decode(body[reader.at : stop], reader.line, batch, cache, precision_ns, window)
-        if done:
-            reader.at, reader.line = stop, reader.line + done
-        else:
-            yield from reader.read_until(stop)
-        yield
+    yield from reader.read_pieces(len(body), PIECES_BYTES)
 
 
 class _Reader:
@@ -99,19 +96,95 @@ class _Reader:
         self._precision_ns = precision_ns
         self._window = window
 
-    def read_until(self, stop: int) -> Iterator[None]:
+    def read_pieces(self, stop: int, sizes: Sequence[int]) -> Iterator[None]:
+        """Read up to `stop`, the end of a line, or further: in pieces of the first of `sizes` in bytes, or smaller.
+
+        Pauses after each piece, and within those that are not plain.
+        """
+        if not sizes:
+            yield from self._read_exactly(stop)
+        while self.at < stop:
+            end = self.body.find(b"\n", self.at + sizes[0], stop) + 1 or stop
+            if end - self.at > 2 * sizes[0]:
+                yield from self._read_exactly(end)
+            elif not self._read_plain(end) and not (yield from self._read_mixed(end)):
+                yield from self.read_pieces(end, sizes[1:])
+            yield
+
+    def _read_plain(self, stop: int) -> bool:
+        """Read up to `stop` if all lines are plain; else do nothing."""
+        points = self._plain_points(self.body[self.at : stop])
+        if points is None:
+            return False
+        points.add_to(self._batch, np.arange(self.line, self.line + len(points)))
+        self.at, self.line = stop, self.line + len(points)
+        return True
+
+    def _plain_points(self, piece: bytes) -> plain.Points | None:
+        return plain.read(piece, self._batch, self._cache, self._precision_ns, self._window)
+
+    def _read_mixed(self, stop: int) -> Generator[None, None, bool]:
+        """Read up to `stop` or further, what looks plain at once and the rest exactly; or do nothing and say so."""
+        lines = self.body[self.at : stop].removesuffix(b"\n").split(b"\n")
+        yield
+        found = yield from plain.sort(lines, self._cache.limits.max_fields)
+        yield
+        plainly = [n for n, part in enumerate(found.parts) if part is not None]
+        if not plainly:
+            yield from self._read_exactly(stop)
+            return True
+        if len(plainly) == len(lines) and not found.skipped:
+            return False
+        points = self._plain_points(b"\n".join(filter(None, found.parts)))
+        if points is None:
+            return False
+        numbers = np.array(plainly) + self.line
+        end_line = yield from self._read_others(lines, found, stop)
+        points.add_to(self._batch, numbers[numbers < end_line])
+        yield from self._read_exactly(stop)
+        return True
+
+    def _read_others(self, lines: list[bytes], found: plain.Sorted, stop: int) -> Generator[None, None, int]:
+        """Read those of `lines`, which end at `stop`, that `found` leaves, and note the strings that it left out.
+
+        Returns the number of the line up to which they are done: past the last, or past one with a string that goes
+        on in the next, since what looks like a line there is none.
+        """
+        first = self.line
+        starts = [*accumulate(map(len, lines), lambda start, length: start + length + 1, initial=self.at)]
+        starts[-1] = stop
+        others = (n for n, part in enumerate(found.parts) if part is None or n in found.skipped)
+        for done, n in enumerate(others, start=1):
+            for name in found.skipped.get(n, ()):
+                self._batch.skip_field(name)
+            if n not in found.skipped:
+                self.at, self.line = starts[n], first + n
+                while self.at < starts[n + 1]:
+                    self._read_next(starts[n + 1])
+                if self.at > starts[n + 1]:
+                    return first + n + 1
+            if done % LINES_BETWEEN_PAUSES == 0:
+                yield
+        self.at, self.line = stop, first + len(lines)
+        return self.line
+
+    def _read_exactly(self, stop: int) -> Iterator[None]:
         """Read up to `stop`, the end of a line; or further, when that is inside a string. Pauses now and then."""
         for done in count():
             if self.at >= stop:
                 return
             if done % LINES_BETWEEN_PAUSES == 0:
                 yield
-            start = self.at
-            if nothing := NO_POINTS.match(self.body, start, stop):
-                self.at = nothing.end()
-            else:
-                self._read_line()
-            self.line += self.body.count(b"\n", start, self.at)
+            self._read_next(stop)
+
+    def _read_next(self, stop: int) -> None:
+        """Read the next line, or blank lines and comments up to `stop`."""
+        start = self.at
+        if nothing := NO_POINTS.match(self.body, start, stop):
+            self.at = nothing.end()
+        else:
+            self._read_line()
+        self.line += self.body.count(b"\n", start, self.at)
 
     def _read_line(self) -> None:
         try:

@@ -1,18 +1,21 @@
 """Line protocol at speed: whole columns of plain lines at a time.
 
-Agents write lines that are alike: the same fields in the same order, numbers, no escapes, no strings. Such lines
+Agents write lines that are alike: the same fields in the same order, numbers, no escapes, few strings. Such lines
 are not read byte by byte, but taken apart by a few passes over all of them, each a loop inside the interpreter or
 a library: split at spaces, look the heads up, split the fields at commas, compare their names with those that each
 line's series had last time, and parse all numbers as one JSON array.
 
 That is done only where the result is sure to be what `line` would find, point by point. Where it is not,
-`decode` changes nothing and says so, and `line` reads those lines in its own way.
+`read` says so, and `line` reads those lines in its own way. `sort` tells which lines are worth trying, and takes the
+strings out of those that are plain but for them.
 """
 
 from __future__ import annotations
 
+import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import orjson
@@ -20,12 +23,17 @@ from numpy.typing import NDArray
 
 from ingest.names import Rejected
 from ingest.points import Batch, Series, Shape
-from ingest.protocols.heads import HEAD, KEY, series_of, text
+from ingest.protocols.heads import CONTROL, FALSE, HEAD, KEY, TRUE, series_of, text, unescaped
 from ingest.series import SeriesCache
 from ingest.timestamps import Window
 
 UNUSUAL = (b"\\", b'"', b"\r", b"\t", b"\v", b"\f")
 """Where one of these is, a line need not end at a line end, nor a word at a space."""
+
+STRING_FIELD = re.compile(rb",([^" + CONTROL + rb'",= \\]{1,63})="[^"\\]*"(?=,|\Z)')
+"""A field that is a string without escapes, if what comes before it are fields too."""
+
+LINES_BETWEEN_PAUSES = 500
 
 TIMED, UNTIMED = 3, 2
 """Words of a line with a time, and of one without."""
@@ -35,8 +43,12 @@ INT64 = 2.0**63
 """Integers of 64 bits are smaller than this; whoever is not is looked at by `line`."""
 
 NOT_SEPARATORS = bytes(set(range(256)) - set(b" \n"))
+NOT_TELLING = bytes(set(NOT_SEPARATORS) - set(b"".join(UNUSUAL)))
+"""What is left of a line without these bytes tells whether it looks plain."""
 DIGITS_AND_SIGNS = b"0123456789-+"
 OF_NUMBERS = b"0123456789-+."
+NUMBERS_LETTERS = b",.eEi"
+BOOLEANS = {**dict.fromkeys(TRUE, b"1"), **dict.fromkeys(FALSE, b"0")}
 NOT_OF_NUMBERS = bytes(set(range(256)) - set(OF_NUMBERS + b"=,"))
 
 Places = NDArray[np.intp]
@@ -44,8 +56,33 @@ Parsed = tuple[Shape, Places, "array[float]"]
 """Lines of one shape: which they are, counted from 0, and their numbers, a line's after another's."""
 
 
-def decode(piece: bytes, first_line: int, batch: Batch, cache: SeriesCache, precision_ns: int, window: Window) -> int:
-    """Add the points of `piece`, whole lines, to `batch`: how many there were, or 0 if it is not for this decoder."""
+@dataclass(frozen=True, slots=True)
+class Points:
+    """What plain lines hold, read but not yet added to a batch."""
+
+    series: list[Series]
+    """One for each line."""
+    times: NDArray[np.int64]
+    groups: list[Parsed]
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def add_to(self, batch: Batch, numbers: NDArray[np.int64]) -> None:
+        """Add the points to `batch`, of which `numbers` says which lines they are; the points past its end are left."""
+        for shape, places, values in self.groups:
+            taken = places[: np.searchsorted(places, len(numbers))]
+            batch.add_column(
+                batch.shape(shape.measurement, shape.fields),
+                [self.series[n] for n in taken] if len(taken) < len(self) else self.series,
+                array("q", self.times[taken].tobytes()),
+                values[: len(taken) * len(shape.fields)],
+                array("q", numbers[taken].tobytes()),
+            )
+
+
+def read(piece: bytes, batch: Batch, cache: SeriesCache, precision_ns: int, window: Window) -> Points | None:
+    """The points of `piece`, whole lines, all of which `batch` can take; None if it is not for this decoder."""
     try:
         width, words = _words(piece)
         series = _series(words[0::width], cache)
@@ -54,22 +91,70 @@ def decode(piece: bytes, first_line: int, batch: Batch, cache: SeriesCache, prec
         else:
             times = np.full(len(series), window.default(precision_ns), np.int64)
         groups = _groups(series, words[1::width], cache)
-        rows = [batch.shape(shape.measurement, shape.fields) for shape, _, _ in groups]
+        for shape, _, _ in groups:
+            batch.shape(shape.measurement, shape.fields)
     except (Rejected, _NotPlain):
-        return 0
-    for one, (_, places, values) in zip(rows, groups, strict=True):
-        batch.add_column(
-            one,
-            series if len(groups) == 1 else [series[n] for n in places],
-            array("q", times[places].tobytes()),
-            values,
-            array("q", (places + first_line).tobytes()),
-        )
-    return len(series)
+        return None
+    return Points(series, times, groups)
+
+
+@dataclass(slots=True)
+class Sorted:
+    """Lines, those that are worth reading here told from the others."""
+
+    parts: list[bytes | None]
+    """What may be read here of each line: all of it, or what is left without its strings; or None."""
+    skipped: dict[int, list[str]]
+    """The names of the fields that were strings, by the line's place in `parts`."""
+
+
+def sort(lines: list[bytes], max_fields: int) -> Generator[None, None, Sorted]:
+    """Sort `lines`, which are without their ends, by what they look like; `read` has the last word. Pauses at times."""
+    kinds = b"\n".join(lines).translate(None, NOT_TELLING).split(b"\n")
+    usual = max(b"  ", b" ", key=kinds.count)  # all with a time, or all without
+    found = Sorted([], {})
+    for n, (line, kind) in enumerate(zip(lines, kinds, strict=True), start=1):
+        part: bytes | None = None
+        if line.startswith(b"#"):
+            pass
+        elif kind == usual:
+            part = line
+        elif usual == b"  " and b'"' in kind and (without := _without_strings(line, max_fields)):
+            part, found.skipped[n - 1] = without
+        found.parts.append(part)
+        if n % LINES_BETWEEN_PAUSES == 0:
+            yield
+    return found
+
+
+def _without_strings(line: bytes, max_fields: int) -> tuple[bytes, list[str]] | None:
+    """A line with a time without its fields that are strings, and their names; None where they are not sure to be that.
+
+    Every quote is to belong to a string between two commas or spaces, every space to a string but those before the
+    fields and the time; and there is no escape.
+    """
+    head, _, rest = line.partition(b" ")
+    fields, _, time = rest.rpartition(b" ")
+    between = STRING_FIELD.split(b",%b" % fields)
+    names = between[1::2]
+    left = b"".join(between[0::2])
+    if not left or not time.isdigit() or (head + left).translate(None, NOT_TELLING):
+        return None
+    if left.count(b",") + len(names) > max_fields:
+        return None
+    try:
+        line.decode()
+        return b"%b %b %b" % (head, left[1:], time), list(map(unescaped, names))
+    except UnicodeDecodeError:
+        return None
 
 
 class _NotPlain(Exception):
     """These lines need a closer look."""
+
+
+class _OtherFields(_NotPlain):
+    """A series has other fields than it had last time."""
 
 
 def _words(piece: bytes) -> tuple[int, list[bytes]]:
@@ -126,7 +211,7 @@ def _groups(series: list[Series], fields: list[bytes], cache: SeriesCache) -> li
         if len(set(shapes)) == 1 and shapes[0] is not None:
             return [(shapes[0], np.arange(len(fields)), _numbers(shapes[0], fields))]
         return _by_shape(shapes, fields)
-    except _NotPlain:
+    except _OtherFields:
         for n, one in enumerate(series):
             shapes[n] = one.shape = _shape(one.measurement, fields[n], cache)
         return _by_shape(shapes, fields)
@@ -136,7 +221,7 @@ def _by_shape(shapes: Sequence[Shape | None], fields: list[bytes]) -> list[Parse
     places: dict[Shape, list[int]] = {}
     for n, shape in enumerate(shapes):
         if shape is None:
-            raise _NotPlain
+            raise _OtherFields
         places.setdefault(shape, []).append(n)
     return [(shape, np.array(which), _numbers(shape, [fields[n] for n in which])) for shape, which in places.items()]
 
@@ -195,11 +280,14 @@ def _by_words(shape: Shape, text: bytes, lines: int) -> bytes:
     words = text.replace(b"=", b"=,").split(b",")
     words.pop()
     if words[0::2] != list(shape.words) * lines:
-        raise _NotPlain
+        raise _OtherFields
     joined = b",".join(words[1::2])
     kinds = joined.translate(None, DIGITS_AND_SIGNS)
-    if kinds.translate(None, b",.eEi"):
-        raise _NotPlain  # a boolean, an unsigned integer, or no number
+    if kinds.translate(None, NUMBERS_LETTERS):
+        joined = b",".join([BOOLEANS.get(word, word) for word in words[1::2]])
+        kinds = joined.translate(None, DIGITS_AND_SIGNS)
+        if kinds.translate(None, NUMBERS_LETTERS):
+            raise _NotPlain  # an unsigned integer, or no number
     integers = kinds.count(b"i")
     if joined.count(b"i,") + joined.endswith(b"i") != integers or b".i" in kinds or b"ei" in kinds or b"Ei" in kinds:
         raise _NotPlain  # an i that does not end an integer
@@ -210,7 +298,7 @@ def _by_words(shape: Shape, text: bytes, lines: int) -> bytes:
 def _learn_pattern(shape: Shape, words: list[bytes]) -> None:
     """Remember what a line of this shape looks like, if its names can be told from its numbers."""
     line = words[: 2 * len(shape.words)]
-    exponents = any(b"e" in value or b"E" in value for value in line[1::2])
-    if not exponents and not any(set(OF_NUMBERS) & set(name) for name in shape.words):
+    letters = b"".join(line[1::2]).translate(None, OF_NUMBERS + b"i")  # of exponents and booleans
+    if not letters and not any(set(OF_NUMBERS) & set(name) for name in shape.words):
         pairs = zip(line[0::2], line[1::2], strict=True)
         shape.pattern = b"".join(name + value + b"," for name, value in pairs).translate(None, OF_NUMBERS)

@@ -334,6 +334,9 @@ def test_one_long_line_is_given_up_early(body: bytes) -> None:
         b'"',
         b"m,a=b ",
         b"m x=1,",
+        b'm x=1 5\nm x="a\nb",y=1 5\n',
+        b'm x=1 5\nm x=1,y="a" 5\n# a comment\n',
+        b"m x=1 5\nm x=1,\nm x=1 5\nm\n",
     ],
 )
 def test_work_grows_as_the_body_does(repeated: bytes) -> None:
@@ -361,9 +364,15 @@ def test_work_grows_as_the_body_does(repeated: bytes) -> None:
 
 def test_reading_pauses() -> None:
     """A long body hands over now and then, whether its lines are plain, bad or blank."""
-    for body in (b"m x=1 5\n" * 20_000, b"m\n" * 80_000, b"\n" * 160_000, b"# comment\n" * 16_000):
+    for body in (
+        b"m x=1 5\n" * 20_000,
+        b"m\n" * 80_000,
+        b"\n" * 160_000,
+        b"# comment\n" * 16_000,
+        b"m x=1 5\nm x=1,\n" * 10_000,
+    ):
         pauses = line.decode(body, Batch(TIGHT), SeriesCache(TIGHT, 10_000), precision_ns=1, window=ALL_TIMES)
-        assert len(list(pauses)) >= len(body) // (3 * line.PIECE_BYTES)
+        assert len(list(pauses)) >= len(body) // (3 * line.PIECES_BYTES[0])
 
 
 @settings(max_examples=300, deadline=None)

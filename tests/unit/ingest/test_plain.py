@@ -1,4 +1,4 @@
-"""The decoder of plain lines finds just what the exact decoder finds."""
+"""The decoder of plain lines finds just what the exact decoder finds, also among lines that are not plain."""
 
 from __future__ import annotations
 
@@ -44,6 +44,36 @@ LINES = st.one_of(GOOD, GOOD, st.tuples(HEADS, FIELDS, TIMES).map(lambda parts: 
 BODIES = st.lists(LINES, min_size=1, max_size=6).map("\n".join)
 
 
+TAIL = " 1800000000000000000"
+STRINGS = ['a=1,s="x"', 's="x",a=1', 's="a, b=1 5",t="",a=2', 's="x"', 'a="x",a=1', 'i=5,ü="ü",b=1']
+NO_STRINGS = ['a=1,s="x', 's="x"y,a=1', 'a=1,s="x"2,b=3', r's="\"",a=1', 'a=1,,s="x"', 's="x",', 'a=1,s=" 5']
+WORDS = ["t", "FALSE", "True", "yes", "5u", "-5u", "tRUE", "NaN"]
+ODD = st.one_of(
+    st.sampled_from([*STRINGS, *NO_STRINGS]).map(lambda fields: f"cpu,host=a {fields}{TAIL}"),
+    st.sampled_from(WORDS).map(lambda word: f"cpu,host=b usage_user={word},idle=1.5{TAIL}"),
+    st.sampled_from(
+        ['cpu,host=" a=1,s="x', f'cpu,host="a" a=1,s="x"{TAIL}', f'"cpu" "a"=1,s="x"{TAIL}', f'",s="x"{TAIL}']
+    ),
+    st.sampled_from(
+        ['s="x" a=1', 'cpu a=1 5,s="x" 5', 'cpu a=1,s="x", 5', 'cpu a=1,s="x"', 'cpu a=1 s="x" 5', ' cpu s="" 5']
+    ),
+    st.sampled_from(
+        [r"cpu,host=a\ b a=1", r"c\,pu a\=b=1,c=2", "#", "# a comment", "# one more comment", "#\0", "", " ", "\t"]
+    ),
+    st.sampled_from(
+        ["bad", "bad line here", "cpu,host=a", "\udcff", f'cpu a=1,s="\udcff"{TAIL}', "cpu a=1\r", "\r", TAIL]
+    ),
+    st.sampled_from(
+        ["cpu,host=a a=1", "cpu,host=a usage_user=1i,idle=1.5 5", f"mem,host=a x=1{TAIL}", f" cpu a=1{TAIL}"]
+    ),
+    st.sampled_from([f'cpu {",".join(f"f{n}=1" for n in range(20))},s="x"{TAIL}', f'{"m" * 64} a=1,s="x"{TAIL}']),
+)
+MIXES = st.tuples(
+    st.lists(st.one_of(GOOD, GOOD, GOOD, ODD), min_size=1, max_size=30),
+    st.sampled_from(["\n", "\n", "\n", "\r\n", '"\n']),
+).map(lambda drawn: drawn[1].join(drawn[0]))
+
+
 def decoded(bodies: list[bytes]) -> Any:
     """Everything that decoding the bodies one after another gives, with one cache."""
     cache = SeriesCache(LIMITS, 1_000_000)
@@ -65,8 +95,15 @@ def decoded(bodies: list[bytes]) -> Any:
             for width in [len(rows.fields)]
             for n in range(len(rows))
         )
-        found.append((rows, batch.rejections))
+        found.append((rows, batch.rejections, batch.rejected, list(batch.skipped), batch.skipped_count))
     return found
+
+
+def exactly(bodies: list[bytes]) -> Any:
+    """The same, of the exact decoder alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(line, "PIECES_BYTES", ())
+        return decoded(bodies)
 
 
 @settings(max_examples=500, deadline=None)
@@ -76,6 +113,9 @@ def decoded(bodies: list[bytes]) -> Any:
 @example(["cpu a=5i", "cpu a=5i8", "cpu a=i5"], None)
 @example(["cpu a=1i,b=1.5", "cpu a=1.5i,b=1"], None)
 @example(["a x=1\n1 b x=2 2", "a x=1 1 b x=2 2\n\n"], None)
+@example(["cpu a=1e5", "cpu a=2e5"], None)
+@example(["cpu a=t,b=1", "cpu a=t,b=2", "cpu a=1,b=f"], None)
+@example(["cpu a=9223372036854775808i", "cpu a=-9223372036854775809i"], None)
 @example(["a x=1 ", "a x= 1", " a x=1"], None)
 def test_plain_and_exact_agree(bodies: list[str], data: Any) -> None:
     """Whatever the lines are, the plain decoder changes nothing about what is found."""
@@ -87,10 +127,19 @@ def test_plain_and_exact_agree(bodies: list[str], data: Any) -> None:
             + data.draw(st.sampled_from([b"", b" ", b",", b"=", b"\n", b"i", b".", b"1", b"\0", b"-"]))
             + raw[-1][at:]
         )
+    assert decoded(raw) == exactly(raw)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(MIXES, min_size=1, max_size=2), st.booleans(), st.data())
+def test_mixed_and_exact_agree(bodies: list[str], ends: bool, data: st.DataObject) -> None:
+    """Strings, escapes, comments, blank and bad lines change nothing about what is found, in whatever pieces."""
+    raw = [(body + "\n" * ends).encode(errors="surrogateescape") for body in bodies]
+    sizes = data.draw(st.sampled_from([(2000,), (400, 100), (200, 100, 50)]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plain, "decode", lambda *_: 0)
-        expected = decoded(raw)
-    assert decoded(raw) == expected
+        patch.setattr(line, "PIECES_BYTES", sizes)
+        found = decoded(raw)
+    assert found == exactly(raw)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +147,7 @@ def test_plain_and_exact_agree(bodies: list[str], data: Any) -> None:
     [
         b"cpu,host=a user=1i,idle=99.5 1800000000000000000\ncpu,host=b user=2i,idle=98.5 1800000000000000000",
         b"system,host=a load1=1.5,load15=-2,uptime=5i",
+        b"disk,host=a ok=t,full=FALSE,free=1i,load=1e5\ndisk,host=b ok=0,full=F,free=2i,load=1",
         b"cpu,host=a a=1\nmem,host=a b=1,c=2\ncpu,host=a a=1,b=2\n",
     ],
 )
@@ -105,4 +155,62 @@ def test_plain_lines_are_taken_by_the_plain_decoder(body: bytes) -> None:
     """What agents write is decoded at speed, the first time and the next."""
     cache = SeriesCache(LIMITS, 1_000_000)
     for _ in range(2):
-        assert plain.decode(body, 1, Batch(LIMITS), cache, 1, WINDOW) == len(body.splitlines())
+        points = plain.read(body, Batch(LIMITS), cache, 1, WINDOW)
+        assert points is not None
+        assert len(points) == len(body.splitlines())
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many lines the plain decoder takes at a time, from now on."""
+    counts: list[int] = []
+    read = plain.read
+
+    def noting(*arguments: Any) -> plain.Points | None:
+        points = read(*arguments)
+        if points is not None:
+            counts.append(len(points))
+        return points
+
+    monkeypatch.setattr(plain, "read", noting)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("odd", "points"),
+    [
+        ('system,host=a uptime=5i,uptime_format="1 day,  3:04" 1800000000000000000', 1001),
+        ('system,host=a uptime_format="1 day,  3:04" 1800000000000000000', 1000),
+        (r"disk,path=C:\x free=1i 1800000000000000000", 1001),
+        ("disk,host=a free=1i", 1001),
+        ("# for your information", 1000),
+        ("no line", 1000),
+        ("", 1000),
+    ],
+)
+def test_a_line_that_looks_odd_does_not_slow_the_others(taken: list[int], odd: str, points: int) -> None:
+    """All lines but the odd one are decoded at speed; so is one that is plain but for its strings."""
+    lines = [f"cpu,host=h{n} user={n}i 1800000000000000000" for n in range(1000)]
+    ((rows, *_),) = decoded(["\n".join([*lines[:500], odd, *lines[500:]]).encode()])
+    assert [row[0] for row in rows] == [n for n in range(1, 1002) if n != 501 or points == 1001]
+    assert taken == [1000 + (",uptime_format=" in odd)]
+
+
+def test_a_line_that_looks_plain_slows_only_its_neighbours(taken: list[int]) -> None:
+    """Where the plain decoder refuses a line, most of the others are decoded at speed even so."""
+    lines = [f"cpu,host=h{n} user={n}i 1800000000000000000" for n in range(1000)]
+    lines[500] = "cpu,host=h500 user=NaN 1800000000000000000"
+    ((rows, rejections, *_),) = decoded(["\n".join(lines).encode()])
+    assert len(rows) == 999
+    assert [(one.place, one.reason) for one in rejections] == [(501, "syntax")]
+    assert 700 < sum(taken) < 999
+
+
+def test_lines_inside_a_string_are_none(taken: list[int]) -> None:
+    """What looks like a plain line, but stands in a string, is no point; the plain lines before it are."""
+    inside = "cpu,host=a user=1i 1800000000000000000\n"
+    body = f'{inside}{inside}log,host=a lines=2i,text="\n{inside}{inside}" 1800000000000000000\nbad\n{inside}'
+    ((rows, rejections, *_),) = decoded([body.encode()])
+    assert [(row[0], row[1]) for row in rows] == [(1, "cpu"), (2, "cpu"), (3, "log"), (8, "cpu")]
+    assert [one.place for one in rejections] == [7]
+    assert taken == [5]

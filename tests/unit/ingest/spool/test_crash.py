@@ -67,6 +67,7 @@ def test_nothing_promised_is_lost_in_a_kill(folder: Path, seed: int) -> None:
         time.sleep(chosen.uniform(0, 0.004))  # to strike anywhere in the next append
         process.kill()
         kept += lines
+        process.wait()  # its lock outlives its output by a moment
     found: dict[Path, list[Request]] = {}
     with Store(folder, max_bytes=ROOMY_BYTES) as store:
         while (entry := store.oldest()) is not None:
