@@ -33,7 +33,8 @@ def answer(batch: Batch, durability: str = "committed") -> web.Response:
 
 
 def _rejections(batch: Batch, accepted: int) -> dict[str, Any]:
-    first = batch.rejections[0]
+    listed = sorted(batch.rejections, key=lambda rejection: rejection.place)
+    first = listed[0]
     where = f"{batch.place_name} {first.place}: {first.text}"
     if accepted:
         # Telegraf looks for these two words, and for "unable to parse".
@@ -45,8 +46,6 @@ def _rejections(batch: Batch, accepted: int) -> dict[str, Any]:
         message,
         accepted=accepted,
         rejected=batch.rejected_count,
-        rejections=[
-            {batch.place_name: one.place, "reason": one.reason, "message": one.text} for one in batch.rejections
-        ],
+        rejections=[{batch.place_name: one.place, "reason": one.reason, "message": one.text} for one in listed],
         skipped_fields=list(batch.skipped),
     )
