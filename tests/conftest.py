@@ -238,18 +238,23 @@ class Commands:
 @pytest.fixture
 def commands(folder: Path, shared_engine: Path, free_port: int) -> Iterator[Commands]:
     """Tidemark's commands with an embedded database of their own that is not there yet."""
-    ours = ("TIDEMARK_", "DATABASE_URL", "INGEST_", "QUERY_", "AGENT_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    environment |= {
-        "TIDEMARK_HOME": str(folder / "home"),
-        "TIDEMARK_ENGINE": str(shared_engine),
-        "TIDEMARK_DATABASE_PORT": str(free_port),
-    }
-    commands = Commands(folder / "home", environment)
+    commands = commands_in(folder, shared_engine, free_port)
     try:
         yield commands
     finally:
         commands.close()
+
+
+def commands_in(folder: Path, engine: Path, database_port: int) -> Commands:
+    """Tidemark's commands with a home in `folder`; nothing of our own environment's settings reaches them."""
+    ours = ("TIDEMARK_", "DATABASE_URL", "INGEST_", "QUERY_", "AGENT_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    environment |= {
+        "TIDEMARK_HOME": str(folder / "home"),
+        "TIDEMARK_ENGINE": str(engine),
+        "TIDEMARK_DATABASE_PORT": str(database_port),
+    }
+    return Commands(folder / "home", environment)
 
 
 def kill(processes: Iterable[psutil.Process]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.integration.conftest import Heard, Ingest, ServeIngest
+from tests.relay import Relay
 
 DEADLINE_SECONDS = 60.0
 """For conditions that come about in moments; only a fault takes this long."""
@@ -104,77 +105,6 @@ def blocked(database: str, eventually: Eventually) -> Iterator[Blocked]:
             await eventually(lambda: connection.execute(found, (statement,)).rowcount == 1)
 
         yield wait
-
-
-class Relay:
-    """A way to the database that can be closed, or lose the answer to a COMMIT that was carried out."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._place = (host, port)
-        self._open = asyncio.Event()
-        self._open.set()
-        self._pipes: set[asyncio.Task[None]] = set()
-        self._writers: list[asyncio.StreamWriter] = []
-        self.commits_to_lose = 0
-        self.port = 0
-
-    async def open(self) -> None:
-        """Listen on `port`."""
-        self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def close(self) -> None:
-        """Cut all connections."""
-        self._server.close()
-        self.abandon()
-        await asyncio.gather(*self._pipes, return_exceptions=True)
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
-
-    def abandon(self) -> None:
-        """Let nothing more through on the connections there are now; new ones are made."""
-        for pipe in self._pipes:
-            pipe.cancel()
-
-    def pause(self) -> None:
-        """Let nothing through, in both directions, and break nothing."""
-        self._open.clear()
-
-    def resume(self) -> None:
-        """Let everything through again, what came meanwhile first."""
-        self._open.set()
-
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._open.wait()
-        there, back = await asyncio.open_connection(*self._place)
-        self._writers += [writer, back]
-        loses: list[bool] = []
-        for pipe in (self._pipe(reader, back, writer, loses), self._pipe(there, writer, back, loses)):
-            task = asyncio.create_task(pipe)
-            self._pipes.add(task)
-            task.add_done_callback(self._pipes.discard)
-
-    async def _pipe(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, other: asyncio.StreamWriter, loses: list[bool]
-    ) -> None:
-        """Carry bytes from `source` to `sink`; `loses` is filled when the next answer is to be lost."""
-        try:
-            while data := await source.read(65536):
-                await self._open.wait()
-                if data.startswith(b"Q") and b"COMMIT" in data and self.commits_to_lose:
-                    self.commits_to_lose -= 1
-                    loses.append(True)
-                elif loses:
-                    break  # the server has carried it out, and nobody will hear of it
-                sink.write(data)
-                await sink.drain()
-        except asyncio.CancelledError:
-            return  # silence, as when a cable is cut
-        except ConnectionError:
-            pass  # as it would be without us
-        sink.close()
-        other.close()
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from sql.migrate import migrate
 from sql.postmaster import running
 from sql.settings import Embedded
 from tests.integration.conftest import Heard, Ingest, ServeIngest
-from tests.integration.ingest.conftest import Eventually, Relay, Write
+from tests.integration.ingest.conftest import Eventually, Write
+from tests.relay import Relay
 
 T = 1_700_000_000
 

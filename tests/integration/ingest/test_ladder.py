@@ -12,7 +12,8 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from tests.integration.conftest import Ingest, ServeIngest
-from tests.integration.ingest.conftest import Blocked, Eventually, Relay, Together, Write, disconnect
+from tests.integration.ingest.conftest import Blocked, Eventually, Together, Write, disconnect
+from tests.relay import Relay
 
 T = 1_700_000_000
 

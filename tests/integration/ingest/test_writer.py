@@ -9,7 +9,8 @@ import psycopg
 from pydantic import SecretStr
 
 from tests.integration.conftest import Ingest, ServeIngest
-from tests.integration.ingest.conftest import Eventually, Relay, Write, disconnect
+from tests.integration.ingest.conftest import Eventually, Write, disconnect
+from tests.relay import Relay
 
 T = 1_700_000_000
 FIELDS = ("f", "g", "h", "i")

@@ -1,0 +1,134 @@
+"""The ground of the suite of faults: one database with fsync for all tests, a seed, and the figures of the run.
+
+`TIDEMARK_FAULTS_SEED` repeats the random choices of a run, `TIDEMARK_FAULTS_ROUNDS` sets how many rounds strike with
+everything at once, `TIDEMARK_FAULTS_PAUSE_SECONDS` how long the database is paused.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import commands_in, open_folder
+from tests.faults.ledger import Report
+from tests.faults.processes import Server, quiet_port
+from tests.faults.site import Ground, Site
+
+SMALL_DISK_BYTES = 128 * 1024 * 1024
+
+
+@dataclass
+class Figures:
+    """What a run has found."""
+
+    seed: str
+    rounds: int = 0
+    reports: list[Report] = field(default_factory=list)
+
+    def line(self) -> str:
+        """All of it in one line."""
+        counts = {
+            "acknowledged": sum(report.acknowledged for report in self.reports),
+            **{
+                name: sum(len(getattr(report, name)) for report in self.reports)
+                for name in ("lost", "doubled", "wrong", "foreign")
+            },
+        }
+        found = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        return f"points under faults: {found}; {self.rounds} rounds, seed {self.seed}"
+
+
+FIGURES = pytest.StashKey[Figures]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed."""
+    config.stash[FIGURES] = Figures(os.environ.get("TIDEMARK_FAULTS_SEED") or secrets.token_hex(4))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the figures."""
+    if config.stash[FIGURES].reports:
+        terminalreporter.write_line(config.stash[FIGURES].line())
+
+
+@pytest.fixture
+def figures(pytestconfig: pytest.Config) -> Figures:
+    """The figures of this run, to be added to."""
+    return pytestconfig.stash[FIGURES]
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest, figures: Figures) -> random.Random:
+    """What this test decides by: the same for the same seed, whichever other tests run."""
+    request.node.add_report_section("setup", "faults", f"TIDEMARK_FAULTS_SEED={figures.seed}")
+    return random.Random(f"{figures.seed} {request.node.name}")
+
+
+@pytest.fixture(scope="session")
+def ground(shared_engine: Path) -> Iterator[Ground]:
+    """One database for all faults, with fsync."""
+    with open_folder() as folder, _small_disk(folder / "small") as disk:
+        server = Server(commands_in(folder, shared_engine, quiet_port()))
+        try:
+            server.start()
+            server.make_template()
+            if disk is not None:
+                _make_tablespace(server, disk)
+            yield Ground(server, disk, float(os.environ.get("TIDEMARK_FAULTS_PAUSE_SECONDS", "8")))
+        finally:
+            server.close()
+
+
+@contextmanager
+def _small_disk(place: Path) -> Iterator[Path | None]:
+    """A file system that is soon full, mounted there; None where nothing may be mounted."""
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_BYTES}", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        yield None
+        return
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def _make_tablespace(server: Server, disk: Path) -> None:
+    folder = disk / "tablespace"
+    folder.mkdir(mode=0o700)
+    data = (server.commands.home / "data").stat()
+    os.chown(folder, data.st_uid, data.st_gid)
+    with server.connect() as owner:
+        owner.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
+
+
+Struck = Callable[..., AbstractAsyncContextManager[Site]]
+
+
+@pytest.fixture
+def struck(request: pytest.FixtureRequest, ground: Ground, chance: random.Random, figures: Figures) -> Struck:
+    """`async with struck() as site:` runs a load while the body strikes; then everything must be as promised."""
+
+    @asynccontextmanager
+    async def strike(**options: bool) -> AsyncIterator[Site]:
+        async with ground.site(chance, **options) as site:
+            async with site.load.running():
+                await site.random_moment()
+                yield site
+                await site.load.is_acknowledged(20)
+            report = await site.judge()
+            request.node.add_report_section("call", "faults", f"{report}\n{site.load.answers}")
+            figures.reports.append(report)
+            assert report.is_clean, report
+            assert not site.load.unexpected, site.load.unexpected
+
+    return strike

@@ -1,0 +1,38 @@
+"""Several faults strike one load at the same time, round after round."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from random import Random
+
+import pytest
+
+from tests.faults import on_database, on_ingest, on_network
+from tests.faults.conftest import Figures, Struck
+from tests.faults.site import Ground, Site, Strike
+
+ROUNDS = int(os.environ.get("TIDEMARK_FAULTS_ROUNDS", "3"))
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+async def test_round(
+    request: pytest.FixtureRequest, struck: Struck, ground: Ground, chance: Random, figures: Figures, number: int
+) -> None:
+    """Faults of two places at least strike together, those of one place one after the other."""
+    has_small_disk = ground.small_disk is not None
+    database = [*on_database.FAULTS, on_database.disk_full] if has_small_disk else on_database.FAULTS
+    places = [on_ingest.FAULTS, database, on_network.FRONT, on_network.BACK]
+    chosen = [chance.sample(faults, chance.randint(1, 2)) for faults in chance.sample(places, chance.randint(2, 4))]
+    names = [[strike.__name__ for strike in faults] for faults in chosen]
+    request.node.add_report_section("setup", "faults", f"together: {names}")
+    async with struck(relayed=True, on_small_disk=has_small_disk) as site, asyncio.TaskGroup() as group:
+        for faults in chosen:
+            group.create_task(_one_after_the_other(site, faults))
+    figures.rounds += 1
+
+
+async def _one_after_the_other(site: Site, faults: list[Strike]) -> None:
+    for strike in faults:
+        await site.random_moment()
+        await strike(site)
