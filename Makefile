@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench-ingest bench-soak bench-spool lock clean
+.PHONY: help up test check faults bench-ingest bench-soak bench-spool lock clean
 
 PYTHON ?= python3
 RUN := .venv/bin
@@ -27,6 +27,10 @@ check: .venv/dev.stamp ## style, types and import contracts
 	@$(RUN)/ruff format --check --quiet .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports --no-logo
+
+faults: .venv/dev.stamp ## strike a load with 200 rounds of faults, and count what is lost, doubled or wrong
+	@TIDEMARK_FAULTS_ROUNDS=$${TIDEMARK_FAULTS_ROUNDS:-200} TIDEMARK_FAULTS_PAUSE_SECONDS=30 \
+		$(RUN)/python -m pytest tests/faults
 
 bench-ingest: .venv/dev.stamp ## measure writing, against raw COPY, VictoriaMetrics and InfluxDB
 	@$(RUN)/python -m bench.ingest

@@ -41,8 +41,8 @@ async def fast_restart(site: Site) -> None:
 
 
 async def _restarted(site: Site, number: signal.Signals) -> None:
-    await asyncio.to_thread(site.server.stop, number)
     try:
+        await asyncio.to_thread(site.server.stop, number)
         await _suffering(site)
     finally:
         await asyncio.to_thread(site.server.start)
@@ -50,8 +50,8 @@ async def _restarted(site: Site, number: signal.Signals) -> None:
 
 async def paused(site: Site) -> None:
     """None of its processes runs for a while."""
-    await asyncio.to_thread(site.server.pause)
     try:
+        await asyncio.to_thread(site.server.pause)
         await asyncio.sleep(site.pause_seconds)
     finally:
         await asyncio.to_thread(site.server.resume)

@@ -6,9 +6,10 @@ import asyncio
 import resource
 import signal
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import psutil
+import psycopg
 
 from tests.conftest import open_folder
 from tests.faults.site import Site, Strike
@@ -40,7 +41,8 @@ async def out_of_files(site: Site) -> None:
         with ExitStack() as connections:
             for _ in range(CONNECTIONS):
                 connections.enter_context(_connection(site.ingest.port))
-            await asyncio.to_thread(site.disconnect)
+            with suppress(psycopg.OperationalError):  # away already, struck by another fault
+                await asyncio.to_thread(site.disconnect)
             await site.load.suffers(site.chance.randint(1, 20))
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)

@@ -49,6 +49,12 @@ class Server:
         self._serving = self.commands.start("sql", "serve")
         self._serving.until("the database answers")
 
+    def recover(self) -> None:
+        """Start it if a fault that has itself failed has left it stopped."""
+        self.resume()
+        if self._serving.process.poll() is not None:
+            self.start()
+
     def stop(self, number: signal.Signals) -> None:
         """Send its postmaster a signal that ends it: SIGKILL, SIGQUIT (immediate) or SIGINT (fast)."""
         self.postmaster().send_signal(number)
@@ -97,11 +103,13 @@ class Server:
         """The name of a migrated database, dropped in the end."""
         name = f"tidemark_fault_{uuid.uuid4().hex[:12]}"
         create = sql.SQL("CREATE DATABASE {} TEMPLATE {} TABLESPACE {} STRATEGY file_copy")
+        self.recover()
         with self.connect() as server:
             server.execute(create.format(*map(sql.Identifier, (name, self.template, tablespace))))
         try:
             yield name
         finally:
+            self.recover()
             with self.connect() as server:
                 server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
