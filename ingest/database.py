@@ -46,8 +46,10 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 def create_pool(settings: IngestSettings) -> Pool:
     """A pool, to be opened; it connects when a connection is asked for: the database need not be there yet.
 
-    One connection for each copier, and two more to learn series and to look whether the database is there.
+    One connection for each copier, and two more to learn series and to look whether the database is there. A server
+    that hears nothing more of a transaction ends it: its rows would stay locked as long as the connection seems open.
     """
+    statement_timeout_ms = str(max(1, round(settings.statement_timeout_seconds * 1000)))
     return asyncpg.create_pool(
         settings.database_url.get_secret_value(),
         min_size=0,
@@ -60,7 +62,8 @@ def create_pool(settings: IngestSettings) -> Pool:
             "application_name": "tidemark ingest",
             "role": ROLE,
             "search_path": "pg_catalog",
-            "statement_timeout": str(max(1, round(settings.statement_timeout_seconds * 1000))),
+            "statement_timeout": statement_timeout_ms,
+            "idle_in_transaction_session_timeout": statement_timeout_ms,
             "default_transaction_isolation": "read committed",
             "jit": "off",
         },

@@ -34,6 +34,7 @@ _DATA_CLASSES = {"22", "23", "54"}  # data exception, integrity constraint viola
 _AGAIN_CLASSES = {"08", "40", "58"}  # connection exception, transaction rollback, system error
 _AGAIN = {
     "25006",  # read_only_sql_transaction
+    "25P03",  # idle_in_transaction_session_timeout
     "53100",  # disk_full
     "53300",  # too_many_connections
     "57P01",  # admin_shutdown

@@ -28,6 +28,8 @@ class Relay:
         self._writers: set[asyncio.StreamWriter] = set()
         self._cuts: dict[Way, list[float]] = {"there": [], "back": []}
         self.commits_to_lose = 0
+        self.commits_to_swallow = 0
+        """Connections yet to fall silent in place of a COMMIT, and to be left open."""
         self.delay_seconds = 0.0
         """For which all bytes are held up."""
         self.port = 0
@@ -103,7 +105,11 @@ class Relay:
                 await self._open.wait()
                 if self.delay_seconds:
                     await asyncio.sleep(self.delay_seconds)
-                if data.startswith(b"Q") and b"COMMIT" in data and self.commits_to_lose:
+                is_commit = data.startswith(b"Q") and b"COMMIT" in data
+                if is_commit and self.commits_to_swallow:
+                    self.commits_to_swallow -= 1
+                    return
+                if is_commit and self.commits_to_lose:
                     self.commits_to_lose -= 1
                     loses.append(True)
                 elif loses:

@@ -65,14 +65,13 @@ class Load:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Load]:
-        """Run the clients; in the end each is let go when its last body is acknowledged or given up."""
+        """Run the clients; in the end each must get its last body acknowledged, unless it gives it up, before long."""
         async with asyncio.TaskGroup() as group:
-            for number in range(CLIENTS):
-                group.create_task(self._client(number))
-            try:
-                yield self
-            finally:
-                self._is_over = True
+            clients = [group.create_task(self._client(number)) for number in range(CLIENTS)]
+            yield self
+            self._is_over = True
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await asyncio.wait(clients)
 
     async def is_acknowledged(self, bodies: int) -> None:
         """Wait until so many more bodies have been acknowledged."""

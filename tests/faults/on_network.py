@@ -79,6 +79,12 @@ async def commit_unheard(site: Site) -> None:
     await until(lambda: not site.back.commits_to_lose)
 
 
+async def silent_before_commit(site: Site) -> None:
+    """Connections fall silent just before a COMMIT; the server sees them open, and their rows locked."""
+    site.back.commits_to_swallow += site.chance.randint(1, 3)
+    await until(lambda: not site.back.commits_to_swallow)
+
+
 async def silent_database(site: Site) -> None:
     """Connections to the database fall silent; in the end the server finds that out and closes them."""
     site.back.abandon()
@@ -105,7 +111,7 @@ async def _cut(site: Site, relay: Relay, way: Way) -> None:
 
 
 async def _slow(site: Site, relay: Relay) -> None:
-    relay.delay_seconds = site.chance.uniform(0.01, 0.1)
+    relay.delay_seconds = site.chance.uniform(0.005, 0.03)
     try:
         await site.random_moment()
     finally:
@@ -123,6 +129,7 @@ BACK: list[Strike] = [
     cut_in_statement,
     cut_in_result,
     commit_unheard,
+    silent_before_commit,
     silent_database,
     slow_database,
     database_reset,

@@ -85,7 +85,11 @@ While it does harm, it may wait for clients to suffer, or for a time, but for no
 
 def _rows(owner: psycopg.Connection, measurement: str) -> Iterator[Row]:
     statement = sql.SQL(FOUND).format(sql.Identifier(measurement))
-    for series, time, a, b in owner.execute(statement):
+    try:
+        found = owner.execute(statement).fetchall()
+    except psycopg.errors.UndefinedTable:  # then there are no rows, whatever was acknowledged
+        return
+    for series, time, a, b in found:
         yield (measurement, series, time), a, b
 
 

@@ -12,7 +12,7 @@ from tests.faults import on_database, on_ingest, on_network
 from tests.faults.conftest import Figures, Struck
 from tests.faults.site import Ground, Site, Strike
 
-ROUNDS = int(os.environ.get("TIDEMARK_FAULTS_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("TIDEMARK_FAULTS_ROUNDS", "2"))
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))

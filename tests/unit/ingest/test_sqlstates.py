@@ -24,7 +24,7 @@ def server_error(code: str, message: str = "m") -> asyncpg.PostgresError:
 @pytest.mark.parametrize(
     ("codes", "expected"),
     [
-        ("08000 08003 08006 40001 40P01 25006 53100 53300 57P01 57P02 57P03 57P04 57P05 58030", Meaning.AGAIN),
+        ("08000 08003 08006 40001 40P01 25006 25P03 53100 53300 57P01 57P02 57P03 57P04 57P05 58030", Meaning.AGAIN),
         ("42P01 42703 3F000", Meaning.STALE),
         ("22003 22P05 23505 23514 23502 54000", Meaning.DATA),
         ("55P03 57014 53200 53400 42501 0A000 P0001 XX000 XX001 F0000 ZZ999 42883", Meaning.UNKNOWN),
