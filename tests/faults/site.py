@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from tests.conftest import open_folder
 from tests.faults.ledger import Ledger, Report, Row, compare
 from tests.faults.load import MEASUREMENTS, Load
 from tests.faults.processes import Ingest, Server, place, with_port
@@ -36,6 +37,8 @@ class Site:
     server: Server
     database: str
     """The name of the database."""
+    home: Path
+    """The folder in which ingest keeps what is its own."""
     ingest: Ingest
     front: Relay
     """Between the clients and ingest."""
@@ -107,11 +110,13 @@ class Ground:
         self, chance: random.Random, *, relayed: bool = False, on_small_disk: bool = False
     ) -> AsyncIterator[Site]:
         """A new database with a load that runs until the body ends; with both relays in the way, or none."""
-        with self.server.database("small" if on_small_disk else "pg_default") as database:
+        tablespace = "small" if on_small_disk else "pg_default"
+        with open_folder() as home, self.server.database(tablespace) as database:
             url = self.server.url("ingest", database)
             async with _relay(url) as back:
                 settings = SETTINGS | {
                     "INGEST_DATABASE_URL": with_port(url, back.port) if relayed else url,
+                    "TIDEMARK_HOME": str(home),
                     "INGEST_RETRY_SECONDS": chance.choice(RETRY_SECONDS),
                 }
                 ingest = Ingest(self.server.commands, settings)
@@ -120,7 +125,7 @@ class Ground:
                     load = Load(f"http://127.0.0.1:{front.port}" if relayed else ingest.url, chance, ledger)
                     disk = self.small_disk if on_small_disk else None
                     site = Site(
-                        self.server, database, ingest, front, back, load, ledger, chance, disk, self.pause_seconds
+                        self.server, database, home, ingest, front, back, load, ledger, chance, disk, self.pause_seconds
                     )
                     await ingest.start()
                     try:
