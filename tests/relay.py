@@ -53,6 +53,16 @@ class Relay:
         for pipe in self._pipes:
             pipe.cancel()
 
+    def refuse(self) -> None:
+        """Cut all connections, and let nobody connect."""
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def accept(self) -> None:
+        """Let everybody connect again."""
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
+
     def reset(self) -> None:
         """Reset all connections."""
         for writer in self._writers:

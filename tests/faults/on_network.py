@@ -85,6 +85,15 @@ async def silent_before_commit(site: Site) -> None:
     await until(lambda: not site.back.commits_to_swallow)
 
 
+async def unreachable_database(site: Site) -> None:
+    """Nobody can connect to the database for a while."""
+    site.back.refuse()
+    try:
+        await site.load.suffers(site.chance.randint(1, 8))
+    finally:
+        await site.back.accept()
+
+
 async def silent_database(site: Site) -> None:
     """Connections to the database fall silent; in the end the server finds that out and closes them."""
     site.back.abandon()
@@ -131,6 +140,7 @@ BACK: list[Strike] = [
     commit_unheard,
     silent_before_commit,
     silent_database,
+    unreachable_database,
     slow_database,
     database_reset,
 ]

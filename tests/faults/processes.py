@@ -154,7 +154,9 @@ class Ingest:
     async def _is_drained(self, session: aiohttp.ClientSession) -> bool:
         try:
             async with session.get("/readyz") as ready, session.get("/metrics") as metrics:
-                return ready.status == 200 and not sum_of(await metrics.text(), "ingest_spool_entries", {})
+                return ready.status == 200 and not sum_of(
+                    await metrics.text(), "ingest_spool_entries", {"kind": "waiting"}
+                )
         except aiohttp.ClientError:
             return False
 
