@@ -2,8 +2,8 @@
 
 1. `routes` takes the request and holds its share of the memory (`budget`) until the answer.
 2. `body` reads it, within bounds of size and time, and decompresses it.
-3. `decoders` picks the one of `protocols/` that turns its bytes into points, rows by shape (`points`), pure; `names` and
-   `timestamps` say what may be taken; `series` finds the series that each point belongs to.
+3. `decoders` picks the one of `protocols/` that turns its bytes into points, rows by shape (`points`), pure; `names`
+   and `timestamps` say what may be taken; `series` finds the series that each point belongs to.
 4. `keeper` has the points written; when the database does not take them, it has the request kept on disk (`spool/`).
 5. `writer` makes them a `job`, which waits (`waiting`) for what it needs: the learner, who has `catalog` make new
    measurements, fields and series in the database, or just a copier.
@@ -14,6 +14,6 @@
 9. `drainer` writes what was spooled when the database is back, by steps 3 and 5 to 7.
 
 `app` puts these together, `database` makes their connections, `settings` and `instruments` list theirs; `commands` lets
-people look after the spool. `agent/` is a process of its own: it reads this host's metrics and pushes them here.
+people look after the spool.
 `agent/` is a process of its own: it reads this host's metrics and pushes them here.
 """
