@@ -2,11 +2,13 @@
 
 1. `__main__` reads the settings; `app` wires the parts together; `database` connects, and watches for readiness.
 2. `routes` takes the parameters of a request, from its query string or its JSON body.
-3. `window` makes them one checked value (with `times` for moments and steps); a fault names its parameter.
+3. `parameters` makes them one checked value (with `times` for moments and steps), as `window` has it for aggregates
+   and `lists` for lists; a fault names its parameter.
 4. `limits` refuses what is past a bound, naming the setting and how to ask for less.
-5. `store` asks the catalog which fields the metrics name, and `planner` decides what to read from where.
-6. `statements` composes the SQL: points are aggregated by series first, and joined to their tags after.
+5. `store` asks the `catalog` which fields the metrics name (`facts`), and `planner` decides what to read from where.
+6. `statements` composes the SQL: points are aggregated by series first, and joined to their tags after;
+   `conditions` has what matchers choose.
 7. `database` runs it with the role tidemark_query, for as long as the client stays and no longer than its timeout.
-8. `answers` gives the rows their shape, and `routes` sends them as JSON.
+8. `answers` gives the rows their shape, and `routes` sends them as JSON. Lists are answered by `directory`.
 9. Whatever goes wrong is one JSON body (`service.errors`), and a count in `instruments`.
 """

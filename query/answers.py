@@ -38,14 +38,6 @@ def aggregate(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
     return answer
 
 
-def hosts(since: object, last_seen: dict[str, Any]) -> dict[str, Any]:
-    """The hosts by name; `last_seen` is null for one without a point since `since`."""
-    return {
-        "since": since,
-        "hosts": [{"host": host, "last_seen": last_seen[host]} for host in sorted(last_seen)],
-    }
-
-
 def _numbers(plan: Plan, rows: list[Row]) -> dict[str, Any]:
     if plan.request.step is not None:
         return {"points": rows}

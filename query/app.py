@@ -9,7 +9,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry
 
+from query.catalog import Catalog
 from query.database import Database
+from query.directory import Directory
 from query.instruments import Instruments
 from query.limits import Limited
 from query.routes import Routes
@@ -34,7 +36,11 @@ def create_app(settings: QuerySettings) -> web.Application:
     )
     app.middlewares.append(_count_limited(instruments))
     app.cleanup_ctx.append(database.opened)
-    app.add_routes(Routes(Store(database, settings), settings.body_timeout_seconds).table())
+    catalog = Catalog(database)
+    routes = Routes(
+        Store(database, catalog, settings), Directory(database, catalog, settings), settings.body_timeout_seconds
+    )
+    app.add_routes(routes.table())
     return app
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from query.parameters import Matcher
 from query.settings import QuerySettings
-from query.window import AggregateRequest, Matcher
+from query.window import AggregateRequest
 from service.errors import BadRequest
 
 

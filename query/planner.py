@@ -1,32 +1,17 @@
 """The plan of an aggregate: which columns of which measurement to read, from which source. Pure.
 
-A metric is written `measurement.field`, and both names may contain dots: every split is looked up in the
-catalog. Where several exist, the measurement with the longest name is meant. Today the one source is `raw`,
-the points themselves.
+Where a metric may mean fields of several measurements, the one with the longest name is meant. Today the one
+source is `raw`, the points themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from query.facts import FieldFact
 from query.window import AggregateRequest, Function
 from service.errors import BadRequest
-
-
-@dataclass(frozen=True, slots=True)
-class FieldFact:
-    """One row of `catalog.field`: a field that exists, and where it is kept."""
-
-    measurement_id: int
-    measurement: str
-    field: str
-    column: str
-
-    @property
-    def metric(self) -> str:
-        """The name that a request uses."""
-        return f"{self.measurement}.{self.field}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +34,6 @@ class Plan:
     values: tuple[Value, ...]
     """By metric, then by function, in the order of the request."""
     source: tuple[str, ...] = ("raw",)
-
-
-def splits(metric: str) -> list[tuple[str, str]]:
-    """Every (measurement, field) that `metric` may mean."""
-    return [(metric[:place], metric[place + 1 :]) for place in range(1, len(metric) - 1) if metric[place] == "."]
-
-
-def missing(metrics: Iterable[str], facts: Iterable[FieldFact]) -> list[str]:
-    """Those of `metrics` that no fact is about."""
-    known = {fact.metric for fact in facts}
-    return [metric for metric in metrics if metric not in known]
 
 
 def plan(request: AggregateRequest, facts: Sequence[FieldFact]) -> Plan:

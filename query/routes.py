@@ -8,9 +8,12 @@ from typing import Any
 
 from aiohttp import web
 
-from query import window
+from query import parameters
+from query.directory import Directory
+from query.lists import FieldsRequest, HostsRequest, MeasurementsRequest
+from query.parameters import RequestT
 from query.store import Store
-from query.window import AggregateRequest, FieldsRequest, HostsRequest, MeasurementsRequest, RequestT
+from query.window import AggregateRequest
 from service.errors import BadRequest, RequestTimeout
 from service.web import json_response
 
@@ -18,8 +21,9 @@ from service.web import json_response
 class Routes:
     """The handlers, and the paths they answer."""
 
-    def __init__(self, store: Store, body_timeout_seconds: float) -> None:
+    def __init__(self, store: Store, directory: Directory, body_timeout_seconds: float) -> None:
         self._store = store
+        self._directory = directory
         self._body_timeout_seconds = body_timeout_seconds
 
     def table(self) -> list[web.RouteDef]:
@@ -38,26 +42,26 @@ class Routes:
 
     async def hosts(self, request: web.Request) -> web.Response:
         """Every host and when it was last seen."""
-        return json_response(await self._store.hosts(await self._parsed(HostsRequest, request)))
+        return json_response(await self._directory.hosts(await self._parsed(HostsRequest, request)))
 
     async def measurements(self, request: web.Request) -> web.Response:
         """Every measurement."""
         await self._parsed(MeasurementsRequest, request)
-        return json_response(await self._store.measurements())
+        return json_response(await self._directory.measurements())
 
     async def fields(self, request: web.Request) -> web.Response:
         """Every field, or those of one measurement."""
-        return json_response(await self._store.fields(await self._parsed(FieldsRequest, request)))
+        return json_response(await self._directory.fields(await self._parsed(FieldsRequest, request)))
 
     async def _parsed(self, model: type[RequestT], request: web.Request) -> RequestT:
         data: dict[str, Any]
         if request.method == "POST":
             if request.query_string:
                 raise BadRequest("a POST has its parameters in its JSON body, not in the URL")
-            data = window.from_json(await self._body(request))
+            data = parameters.from_json(await self._body(request))
         else:
-            data = window.from_query(model, request.query.items())
-        return window.parse(model, data, datetime.now(UTC))
+            data = parameters.from_query(model, request.query.items())
+        return parameters.parse(model, data, datetime.now(UTC))
 
     async def _body(self, request: web.Request) -> bytes:
         try:

@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from query import answers
-from query.planner import FieldFact, Plan, plan
-from query.window import AggregateRequest, parse
+from query.facts import FieldFact
+from query.parameters import parse
+from query.planner import Plan, plan
+from query.window import AggregateRequest
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 AT = datetime(2026, 11, 21, 23, 30, tzinfo=UTC)
@@ -54,11 +56,3 @@ def test_points_of_several_numbers() -> None:
     answer = answers.aggregate(planned(fn="min,max", step="5m"), [(AT, 1.0, 2.0)])
     assert answer["columns"] == [{"metric": "cpu.user", "fn": "min"}, {"metric": "cpu.user", "fn": "max"}]
     assert answer["series"] == [{"tags": {}, "points": [(AT, 1.0, 2.0)]}]
-
-
-def test_hosts_are_sorted() -> None:
-    """Hosts come by name, silent ones with null."""
-    assert answers.hosts(AT, {"b": None, "a": NOW}) == {
-        "since": AT,
-        "hosts": [{"host": "a", "last_seen": NOW}, {"host": "b", "last_seen": None}],
-    }

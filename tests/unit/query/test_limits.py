@@ -7,8 +7,9 @@ import pytest
 from pydantic import SecretStr
 
 from query.limits import Limited, check_aggregate, check_matchers
+from query.parameters import Matcher, parse
 from query.settings import QuerySettings
-from query.window import AggregateRequest, Matcher, parse
+from query.window import AggregateRequest
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from query.planner import FieldFact, Value, missing, plan, splits
-from query.window import AggregateRequest, parse
+from query.facts import FieldFact
+from query.parameters import parse
+from query.planner import Value, plan
+from query.window import AggregateRequest
 from service.errors import BadRequest
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -16,26 +16,6 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 def request(*metrics: str, fn: str = "avg") -> AggregateRequest:
     """A request for these metrics."""
     return parse(AggregateRequest, {"metric": list(metrics), "fn": fn}, NOW)
-
-
-def test_a_metric_is_split_at_every_dot() -> None:
-    """Measurements and fields may have dots: each dot but one at an end may be the one between them."""
-    assert splits("a.b") == [("a", "b")]
-    assert splits("a.b.c") == [("a", "b.c"), ("a.b", "c")]
-    assert splits(".a.b.") == [(".a", "b.")]
-    assert splits("ab") == splits(".ab") == splits("ab.") == []
-
-
-@given(st.text(min_size=1), st.text(min_size=1))
-def test_the_split_of_a_measurement_and_a_field_is_among_them(measurement: str, field: str) -> None:
-    """Whatever the names, the pair that made the metric is found."""
-    assert (measurement, field) in splits(f"{measurement}.{field}")
-
-
-def test_missing_metrics_are_found() -> None:
-    """A metric that no fact is about is missing."""
-    facts = [FieldFact(1, "a", "b.c", "b.c")]
-    assert missing(["a.b.c", "a.b"], facts) == ["a.b"]
 
 
 def test_a_plan_has_each_pair_of_metric_and_function() -> None:

@@ -7,17 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query.window import (
-    AggregateRequest,
-    FieldsRequest,
-    HostsRequest,
-    Matcher,
-    MeasurementsRequest,
-    Request,
-    from_json,
-    from_query,
-    parse,
-)
+from query.parameters import Matcher, from_json, from_query, parse
+from query.window import AggregateRequest
 from service.errors import BadRequest
 
 NOW = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
@@ -28,11 +19,10 @@ def ask(**parameters: Any) -> AggregateRequest:
     return parse(AggregateRequest, {"metric": "cpu.usage_user", **parameters}, NOW)
 
 
-def refused(model: type[Request] = AggregateRequest, **parameters: Any) -> BadRequest:
+def refused(**parameters: Any) -> BadRequest:
     """The refusal of a request with these parameters."""
-    given = {"metric": "cpu.usage_user", **parameters} if model is AggregateRequest else parameters
     with pytest.raises(BadRequest) as refusal:
-        parse(model, given, NOW)
+        ask(**parameters)
     return refusal.value
 
 
@@ -171,14 +161,6 @@ def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
     """Only a JSON object has parameters."""
     with pytest.raises(BadRequest, match="the body is not"):
         from_json(body)
-
-
-def test_the_other_requests() -> None:
-    """Hosts look back a day unless told otherwise; the lists refuse what they do not know."""
-    assert parse(HostsRequest, {}, NOW) == HostsRequest.model_construct(since=NOW - timedelta(days=1), match=())
-    assert parse(FieldsRequest, {"measurement": "cpu"}, NOW).measurement == "cpu"
-    assert "measurement: a name is empty" in refused(FieldsRequest, measurement="").message
-    assert "limit: there is no such parameter; allowed: none" in refused(MeasurementsRequest, limit="1").message
 
 
 @given(

@@ -1,0 +1,80 @@
+"""Names in requests, looked up in the database: what exists, and what is told of that which does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import psycopg
+
+from query import catalog_statements, conditions
+from query.database import Database
+from query.facts import FieldFact, missing, splits
+from query.parameters import Matcher
+from query.times import shortened
+from service.errors import BadRequest, NotFound
+
+NAMES_COMPARED = 1000
+NAMES_SUGGESTED = 10
+
+
+class Catalog:
+    """What the database knows of names."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def facts(self, metrics: Sequence[str]) -> list[FieldFact]:
+        """Everything that the metrics may mean. Raises `NotFound` unless each of them exists."""
+        pairs = [pair for metric in metrics for pair in splits(metric)]
+        rows = await self._database.fetch(
+            "catalog",
+            catalog_statements.FIELDS_OF,
+            {"measurements": [pair[0] for pair in pairs], "fields": [pair[1] for pair in pairs]},
+        )
+        facts = [FieldFact(*row) for row in rows]
+        if unknown := missing(metrics, facts):
+            raise await self._no_metric(unknown[0])
+        return facts
+
+    async def _no_metric(self, metric: str) -> NotFound:
+        """Says which metrics of the measurement there are, the most similar first; or which measurements."""
+        facts = await self.list_fields([name for name, _ in splits(metric)], NAMES_COMPARED)
+        if not facts:
+            return await self.no_measurement("metric", metric)
+        return _not_found("metric", metric, [fact.metric for fact in facts])
+
+    async def no_measurement(self, parameter: str, name: str) -> NotFound:
+        """Says which measurements there are, the most similar first."""
+        rows = await self._database.fetch("catalog", catalog_statements.MEASUREMENTS, {"limit": NAMES_COMPARED})
+        return _not_found(parameter, name, [row[1] for row in rows])
+
+    async def list_fields(self, measurements: Sequence[str] | None, limit: int) -> list[FieldFact]:
+        """At most `limit` fields of the measurements, or of all; by name."""
+        rows = await self._database.fetch(
+            "catalog", catalog_statements.FIELDS, {"measurements": measurements, "limit": limit}
+        )
+        return [FieldFact(*row) for row in rows]
+
+    async def check_regexes(self, match: Sequence[Matcher]) -> None:
+        """Raise `BadRequest` for a matcher whose regular expression PostgreSQL cannot compile."""
+        for matcher in match:
+            if matcher.is_regex:
+                patterns = {"plain": matcher.value, "anchored": conditions.anchored(matcher.value)}
+                try:
+                    await self._database.fetch("regex", conditions.CHECK_REGEX, patterns)
+                except psycopg.errors.InvalidRegularExpression as error:
+                    raise BadRequest(
+                        f"match: {matcher.tag}{matcher.operator}{matcher.value}: {error.diag.message_primary}; "
+                        "allowed: PostgreSQL's advanced regular expressions, (?i) at the start for any case",
+                        parameter="match",
+                    ) from error
+
+
+def _not_found(parameter: str, name: str, known: list[str]) -> NotFound:
+    nearest = get_close_matches(name, known, n=NAMES_SUGGESTED, cutoff=0)
+    return NotFound(
+        f"{parameter}: there is no {shortened(name)!r}; known: {', '.join(nearest) or 'none yet'}",
+        parameter=parameter,
+        known=nearest,
+    )

@@ -1,0 +1,74 @@
+"""Matchers and tags as conditions in SQL, for every statement about series. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from query.parameters import Matcher, Operator
+
+HOST = "host"
+"""The tag that stands for `catalog.series.host`, which the first of ingest's host tags has filled."""
+
+OPERATORS: dict[Operator, LiteralString] = {"=": "=", "!=": "<>", "=~": "~", "!~": "!~"}
+
+CHECK_REGEX: LiteralString = "SELECT '' ~ %(plain)s, '' ~ %(anchored)s"
+"""Compiles a regular expression as written too: anchored, `a)|(b` would be well formed and match too much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement and its parameters."""
+
+    text: sql.Composed
+    parameters: dict[str, Any]
+
+
+def anchored(pattern: str) -> str:
+    """`pattern` so that it must match a whole value; PostgreSQL takes the option (?i) only at the very start."""
+    if pattern.startswith("(?i)"):
+        return f"(?i)^(?:{pattern.removeprefix('(?i)')})$"
+    return f"^(?:{pattern})$"
+
+
+def identifier(*parts: str) -> sql.Identifier:
+    """A quoted identifier in a statement with parameters, where the driver takes a % for its own sign."""
+    return sql.Identifier(*(part.replace("%", "%%") for part in parts))
+
+
+def conditions(measurement_id: int, match: Sequence[Matcher]) -> Statement:
+    """What holds for the rows of catalog.series that every matcher chooses, in one measurement."""
+    found = [_condition(number, matcher) for number, matcher in enumerate(match)]
+    parameters: dict[str, Any] = {"measurement": measurement_id}
+    for one in found:
+        parameters.update(one.parameters)
+    texts = [sql.SQL("s.measurement_id = %(measurement)s").format(), *(one.text for one in found)]
+    return Statement(sql.SQL(" AND ").join(texts), parameters)
+
+
+def _condition(number: int, matcher: Matcher) -> Statement:
+    tag, value = f"tag_{number}", f"match_{number}"
+    if matcher.operator == "=" and matcher.value:
+        # In these two forms the condition finds its index.
+        if matcher.tag == HOST:
+            return Statement(sql.SQL("s.host = {}").format(sql.Placeholder(value)), {value: matcher.value})
+        return Statement(
+            sql.SQL("s.tags @> {}").format(sql.Placeholder(value)),
+            {value: Jsonb({matcher.tag: matcher.value})},
+        )
+    operator = sql.SQL(OPERATORS[matcher.operator])
+    return Statement(
+        sql.SQL("{} {} {}").format(tag_value(matcher.tag, tag), operator, sql.Placeholder(value)),
+        {tag: matcher.tag, value: anchored(matcher.value) if matcher.is_regex else matcher.value},
+    )
+
+
+def tag_value(tag: str, placeholder: str) -> sql.Composed:
+    """A tag's value in catalog.series; a missing tag is the empty text. `host` is the host that ingest found."""
+    if tag == HOST:
+        return sql.SQL("coalesce(s.host, '')").format()
+    return sql.SQL("coalesce(s.tags ->> {}::text, '')").format(sql.Placeholder(placeholder))

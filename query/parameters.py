@@ -1,0 +1,198 @@
+"""The form of requests: the parameters of a query string or a JSON body become one checked value. Pure.
+
+Both forms have the same names and the same checks. In a query string a list is repeated, or comma-separated
+where its parameter says so; in JSON a list is a list, or a text as in a query string. A fault is a `BadRequest`
+that names the parameter, what is wrong with it and what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, get_origin
+
+import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    InstanceOf,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic_core import ErrorDetails
+
+from query.times import EARLIEST, parse_time, shortened, written
+from service.errors import BadRequest
+
+Operator = Literal["=", "!=", "=~", "!~"]
+
+MATCHER = re.compile(r"([^=!]+)(=~|!~|!=|=)(.*)", re.DOTALL)
+ALLOWED_MATCHERS = "tag=value, tag!=value, tag=~regex, tag!~regex; a regex matches the whole value"
+
+DEFAULT_RANGE = timedelta(hours=1)
+
+FAULTS = {
+    "missing": "required",
+    "too_short": "at least one is needed",
+    "string_too_long": "longer than any name can be",
+    "string_type": "not a text",
+    "tuple_type": "neither a text nor a list of texts",
+}
+"""pydantic's kinds of faults, for people who do not know its types."""
+
+RequestT = TypeVar("RequestT", bound="Request")
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """What a tag must be; a series without the tag has the empty text, as in Prometheus."""
+
+    tag: str
+    operator: Operator
+    value: str
+
+    @property
+    def is_regex(self) -> bool:
+        """Whether the value is a regular expression."""
+        return self.operator in ("=~", "!~")
+
+
+def text(value: str) -> str:
+    """A name: not empty, and without what no name can have."""
+    if not value:
+        raise ValueError("a name is empty")
+    return _without_nul(value)
+
+
+def _without_nul(value: str) -> str:
+    """PostgreSQL's text cannot hold a NUL: no name and no tag has one."""
+    if "\0" in value:
+        raise ValueError(f"{shortened(value)!r} has a NUL character")
+    return value
+
+
+def one_or_more(value: object) -> object:
+    """A text stands for a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+def split(value: object) -> object:
+    """A text stands for the list whose commas it has."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Each value once, where it came first."""
+    return tuple(dict.fromkeys(values))
+
+
+def _moment(value: object, info: ValidationInfo) -> datetime:
+    assert info.context is not None, "parse hands in the present"
+    return parse_time(value, info.context["now"])
+
+
+def _start(value: object, info: ValidationInfo) -> object:
+    """Absent, it is an hour before `end`; when `end` has a fault of its own, that is the one to tell."""
+    end = info.data.get("end")
+    if value is None:
+        return EARLIEST if end is None else end - DEFAULT_RANGE
+    start = _moment(value, info)
+    if end is not None and start >= end:
+        raise ValueError(f"{written(start)} is not before end, {written(end)}; allowed: an earlier time")
+    return start
+
+
+def _matcher(value: object) -> Matcher:
+    match = MATCHER.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{shortened(str(value))!r} is not a matcher; allowed: {ALLOWED_MATCHERS}")
+    tag, operator, operand = match.groups()
+    return Matcher(_without_nul(tag), cast(Operator, operator), _without_nul(operand))
+
+
+def as_written(default: object) -> Any:
+    """A default in the form of a request, which the field's own checks turn into its value."""
+    return default
+
+
+Text = Annotated[str, AfterValidator(text)]
+Moment = Annotated[InstanceOf[datetime], BeforeValidator(_moment)]
+Start = Annotated[InstanceOf[datetime], BeforeValidator(_start)]
+"""The start of a range whose `end` stands before it in its request."""
+Matchers = Annotated[
+    tuple[Annotated[InstanceOf[Matcher], BeforeValidator(_matcher)], ...],
+    BeforeValidator(one_or_more),
+    AfterValidator(unique),
+]
+
+
+class Request(BaseModel):
+    """The base of every request: frozen, and an unknown parameter is a fault."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    comma_separated: ClassVar[frozenset[str]] = frozenset()
+    """Lists that a text may hold with commas between."""
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that the API has a place for, and this version does not know yet."""
+
+
+def from_query(model: type[Request], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """The parameters of a query string. Raises `BadRequest` when one that takes one value has several."""
+    given: dict[str, list[str]] = {}
+    for name, value in pairs:
+        given.setdefault(name, []).append(value)
+    data: dict[str, Any] = {}
+    for name, values in given.items():
+        field = model.model_fields.get(name)
+        if name in model.comma_separated:
+            data[name] = ",".join(values)
+        elif field is not None and get_origin(field.annotation) is tuple:
+            data[name] = values
+        elif len(values) == 1:
+            data[name] = values[0]
+        else:
+            raise BadRequest(f"{shortened(name)}: given {len(values)} times, allowed is once", parameter=name)
+    return data
+
+
+def from_json(body: bytes) -> dict[str, Any]:
+    """The parameters of a JSON body; one that is null counts as absent. Raises `BadRequest` for other bodies."""
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body is not JSON: {error}; allowed: an object of parameters") from None
+    if not isinstance(data, dict):
+        raise BadRequest("the body is not a JSON object; allowed: an object of parameters")
+    return {name: value for name, value in data.items() if value is not None}
+
+
+def parse(model: type[RequestT], data: Mapping[str, Any], now: datetime) -> RequestT:
+    """The checked request. Raises `BadRequest` that names every parameter with a fault; `now` is in UTC."""
+    try:
+        return model.model_validate(data, context={"now": now})
+    except ValidationError as error:
+        faults: dict[str, str] = {}
+        for fault in error.errors(include_url=False):
+            faults.setdefault(shortened(str(fault["loc"][0])), _explain(model, fault))
+        raise BadRequest("; ".join(faults.values()), parameter=next(iter(faults))) from None
+
+
+def _explain(model: type[Request], fault: ErrorDetails) -> str:
+    name = shortened(str(fault["loc"][0]))
+    if fault["type"] == "extra_forbidden":
+        if name in model.later:
+            return f"{name}: not available yet"
+        return f"{name}: there is no such parameter; allowed: {', '.join(model.model_fields) or 'none'}"
+    if fault["type"] == "value_error":
+        text = str(fault["ctx"]["error"])
+    elif fault["type"] == "literal_error":
+        text = f"{shortened(repr(fault['input']))} is not known"
+    else:
+        text = FAULTS.get(fault["type"], fault["msg"])
+    if "; allowed: " in text:
+        return f"{name}: {text}"
+    return f"{name}: {text}; allowed: {model.model_fields[name].description}"
