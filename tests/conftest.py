@@ -115,13 +115,13 @@ def database(server_url: str, template: str) -> Iterator[str]:
 
 
 @contextmanager
-def copied(server_url: str, template: str) -> Iterator[str]:
+def copied(server_url: str, template: str, tablespace: str = "pg_default") -> Iterator[str]:
     """The URL of a copy of `template`, dropped in the end."""
     name = f"tidemark_test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server_url, autocommit=True) as server:
         server.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
-                sql.Identifier(name), sql.Identifier(template)
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} TABLESPACE {} STRATEGY file_copy").format(
+                *map(sql.Identifier, (name, template, tablespace))
             )
         )
         try:

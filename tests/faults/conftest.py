@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import random
 import secrets
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,8 +20,7 @@ from tests.conftest import commands_in, open_folder
 from tests.faults.ledger import Report
 from tests.faults.processes import Server, quiet_port
 from tests.faults.site import Ground, Site
-
-SMALL_DISK_BYTES = 128 * 1024 * 1024
+from tests.small_disk import make_tablespace, small_disk
 
 
 @dataclass
@@ -76,39 +74,17 @@ def chance(request: pytest.FixtureRequest, figures: Figures) -> random.Random:
 @pytest.fixture(scope="session")
 def ground(shared_engine: Path) -> Iterator[Ground]:
     """One database for all faults, with fsync."""
-    with open_folder() as folder, _small_disk(folder / "small") as disk:
+    with open_folder() as folder, small_disk(folder / "small") as disk:
         server = Server(commands_in(folder, shared_engine, quiet_port()))
         try:
             server.start()
             server.make_template()
             if disk is not None:
-                _make_tablespace(server, disk)
+                with server.connect() as owner:
+                    make_tablespace(owner, "small", disk)
             yield Ground(server, disk, float(os.environ.get("TIDEMARK_FAULTS_PAUSE_SECONDS", "8")))
         finally:
             server.close()
-
-
-@contextmanager
-def _small_disk(place: Path) -> Iterator[Path | None]:
-    """A file system that is soon full, mounted there; None where nothing may be mounted."""
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_BYTES}", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        yield None
-        return
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", place], check=True)
-
-
-def _make_tablespace(server: Server, disk: Path) -> None:
-    folder = disk / "tablespace"
-    folder.mkdir(mode=0o700)
-    data = (server.commands.home / "data").stat()
-    os.chown(folder, data.st_uid, data.st_gid)
-    with server.connect() as owner:
-        owner.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
 
 
 Struck = Callable[..., AbstractAsyncContextManager[Site]]

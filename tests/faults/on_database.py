@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import signal
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -15,12 +13,12 @@ from psycopg import sql
 
 from tests.conftest import DEADLINE_SECONDS
 from tests.faults.site import Site, Strike
+from tests.small_disk import fill
 
 TERMINATE_COPY = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = %s AND application_name = 'tidemark ingest' AND state = 'active' AND starts_with(query, 'COPY')
 """
-PIECE_BYTES = 64 * 1024
 TIMES_FULL = 1000
 FULL = ("too many clients already", "remaining connection slots are reserved")
 
@@ -120,23 +118,10 @@ async def disk_full(site: Site) -> None:
     assert site.small_disk is not None
     ballast = site.small_disk / "ballast"
     try:
-        await asyncio.to_thread(_fill, ballast)
+        await asyncio.to_thread(fill, ballast)
         await _suffering(site)
     finally:
         ballast.unlink()
-
-
-def _fill(file: Path) -> None:
-    """Write until there is no room any more."""
-    piece = bytes(PIECE_BYTES)
-    with file.open("wb", buffering=0) as stream:
-        while True:
-            try:
-                stream.write(piece)
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                return
 
 
 async def _suffering(site: Site) -> None:

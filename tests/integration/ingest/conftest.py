@@ -17,6 +17,9 @@ from tests.relay import Relay
 DEADLINE_SECONDS = 60.0
 """For conditions that come about in moments; only a fault takes this long."""
 
+T = 1_700_000_000
+"""Where the tests' times begin, in seconds."""
+
 
 class Write(Protocol):
     """Writes line protocol with times in seconds."""
@@ -40,6 +43,12 @@ def owner(database: str) -> Iterator[psycopg.Connection]:
     """A connection to the test's database with its owner's rights, each statement committed."""
     with psycopg.connect(database, autocommit=True) as connection:
         yield connection
+
+
+async def goes_on(ingest: Ingest, write: Write) -> bool:
+    """Whether ingest commits what comes next."""
+    reply = await write(ingest, f"m,host=afterwards f=1 {T + 1_000_000}")
+    return reply.status == 204 and (1.0,) in ingest.rows("SELECT f FROM m WHERE host = 'afterwards'")
 
 
 Condition = Callable[[], bool | Awaitable[bool]]

@@ -1,0 +1,99 @@
+"""A disk of the database that is full: what the callers hear, what is counted, and that the writer goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.conftest import copied
+from tests.integration.conftest import Ingest, ServeIngest
+from tests.integration.ingest.conftest import Eventually, T, Write, goes_on
+from tests.small_disk import fill, make_tablespace, small_disk
+
+FULL = "53100"
+
+
+@pytest.fixture
+def disk(folder: Path) -> Iterator[Path]:
+    """A small disk."""
+    with small_disk(folder / "small") as place:
+        if place is None:
+            pytest.skip("nothing may be mounted here")
+        yield place
+
+
+@pytest.fixture
+def database(server_url: str, template: str, disk: Path) -> Iterator[str]:
+    """The URL of a migrated database that is on the small disk, dropped after the test."""
+    name = f"tidemark_small_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server_url, autocommit=True) as server:
+        (data,) = server.execute("SHOW data_directory").fetchone() or ("",)
+        if not Path(data).is_dir():
+            pytest.skip("the server is on another machine")
+        make_tablespace(server, name, disk)
+        try:
+            with copied(server_url, template, name) as url:
+                yield url
+        finally:
+            server.execute(sql.SQL("DROP TABLESPACE {}").format(sql.Identifier(name)))
+
+
+async def test_points_wait_for_room_on_the_disk(
+    known: Ingest, write: Write, disk: Path, eventually: Eventually
+) -> None:
+    """While the disk is full a group is tried again and again, and it is committed when there is room."""
+    fill(disk / "ballast")
+    waiting = [asyncio.create_task(write(known, f"m,host=a f={day} {T + 30 * 86_400 * day}")) for day in (1, 2)]
+
+    async def is_full() -> bool:
+        return await known.counted("ingest_database_errors_total", sqlstate=FULL) >= 2
+
+    await eventually(is_full)
+    (disk / "ballast").unlink()
+    assert [reply.status for reply in await asyncio.gather(*waiting)] == [204, 204]
+    assert known.rows("SELECT f FROM m WHERE time > '2023-01-01' ORDER BY f") == [(1.0,), (2.0,)]
+    assert await known.counted("ingest_ladder_total", rung="retry") >= 2
+    assert await known.counted("ingest_ladder_total", rung="isolate") == 0
+    assert await goes_on(known, write)
+
+
+async def test_points_are_refused_when_the_disk_stays_full(hasty: Ingest, write: Write, disk: Path) -> None:
+    """Without a spool the client hears why, and to send it again; afterwards all is as before."""
+    fill(disk / "ballast")
+    reply = await write(hasty, f"m,host=a f=1 {T}")
+    assert (reply.status, reply.body["code"]) == (503, "unavailable")
+    assert int(reply.headers["Retry-After"]) >= 1
+    assert "No space left on device" in reply.message
+    assert await hasty.counted("ingest_database_errors_total", sqlstate=FULL) >= 1
+    assert await hasty.counted("ingest_points_refused_total") == 1
+    assert await hasty.counted("ingest_ladder_total", rung="give_up") == 1
+    (disk / "ballast").unlink()
+    assert await goes_on(hasty, write)
+    assert (await write(hasty, f"m,host=a f=1 {T}")).status == 204
+
+
+async def test_points_are_spooled_while_the_disk_is_full(
+    serve_ingest: ServeIngest, write: Write, disk: Path, tmp_path: Path, eventually: Eventually
+) -> None:
+    """With a spool on another disk the points are kept there, and are in the database when there is room."""
+    ingest = await serve_ingest(retry_seconds=1, spool="on", spool_directory=tmp_path / "spool")
+    assert (await write(ingest, "m,host=a f=0 1600000000")).headers["Tidemark-Durability"] == "committed"
+    fill(disk / "ballast")
+    reply = await write(ingest, f"m,host=a f=1 {T}")
+    assert (reply.status, reply.headers["Tidemark-Durability"]) == (204, "spooled")
+    assert await ingest.counted("ingest_points_kept_total") == 1
+    (disk / "ballast").unlink()
+    await eventually(lambda: ingest.rows("SELECT f FROM m WHERE time > '2023-01-01'") == [(1.0,)])
+
+    async def is_drained() -> bool:
+        return await ingest.counted("ingest_spool_entries", kind="waiting") == 0
+
+    await eventually(is_drained)
+    assert await ingest.counted("ingest_spool_drained_points_total") == 1
+    assert await goes_on(ingest, write)
