@@ -16,8 +16,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
-from itertools import count, islice
+from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -31,10 +31,15 @@ from service.errors import BadRequest
 DEFAULT_MEASUREMENT = "metrics"
 MEMBERS = ("measurement", "time", "tags", "fields")
 
-POINTS_BETWEEN_PAUSES = 100
+WORK_BETWEEN_PAUSES = 128 * 1024
+"""In characters of the body: a millisecond's work or two."""
+POINT_WORK = 400
+"""What a point costs at least, in characters that it would cost as much to read."""
 MAX_POINT_CHARACTERS = 1024 * 1024
 """The longest element or line that is parsed: no point within the other bounds is near it."""
 FIRST_TRY_CHARACTERS = 4096
+RUN_CHARACTERS = 64 * 1024
+"""How much of an array is parsed at once, if it can be."""
 LINES_LOOKED_AT = 100
 """How many lines are tried before a body is found to be no NDJSON."""
 
@@ -43,8 +48,12 @@ SPACE = re.compile(r"[ \t\r\n]*")
 LINE = re.compile(rb"[^\s][^\n]*")
 EMPTY_ARRAY = re.compile(r"[ \t\r\n]*\[[ \t\r\n]*\][ \t\r\n]*")
 
-Parsed = tuple[int, Any]
-"""A place in the body, and what stands there: a JSON value, or the `Rejected` that says why there is none."""
+NUMBERS = {int, float}
+STRINGS = {str}
+
+Parsed = tuple[int, Any, int]
+"""A place in the body, what stands there (a JSON value, or the `Rejected` that says why there is none), and how many
+characters, or bytes, were read for it."""
 
 
 def decode(
@@ -55,12 +64,15 @@ def decode(
     `lines` says that the client declared NDJSON; undeclared, it is recognised. Raises `BadRequest` when the body
     as a whole is not JSON.
     """
-    for done, (place, element) in enumerate(_elements(body, batch, lines), start=1):
+    work = 0
+    for place, element, size in _elements(body, batch, lines):
         try:
             _add(element, place, batch, cache, precision_ns, window)
         except Rejected as rejected:
             batch.reject(place, rejected.reason, str(rejected))
-        if done % POINTS_BETWEEN_PAUSES == 0:
+        work += POINT_WORK + size
+        if work > WORK_BETWEEN_PAUSES:
+            work = 0
             yield
     yield
 
@@ -70,7 +82,7 @@ def _elements(body: bytes, batch: Batch, lines: bool) -> Iterator[Parsed]:
     if first is None or lines or _is_object(first[0]):
         return _by_line(body)
     try:
-        elements = _array(_text(body)) if first[0].startswith(b"[") else iter([(0, _alone(body))])
+        elements = _array(_text(body)) if first[0].startswith(b"[") else iter([(0, _alone(body), len(body))])
     except Rejected as rejected:
         if any(_is_object(line[0]) for line in islice(LINE.finditer(body), LINES_LOOKED_AT)):
             return _by_line(body)
@@ -92,31 +104,63 @@ def _by_line(body: bytes) -> Iterator[Parsed]:
         number += body.count(b"\n", end, line.start())
         end = line.start()
         try:
-            yield number, _alone(line[0])
+            element = _alone(line[0])
         except Rejected as rejected:
-            yield number, rejected
+            element = rejected
+        yield number, element, len(line[0])
 
 
 def _array(text: str) -> Iterator[Parsed]:
     """Each element of the array that `text` begins with; after them a `Rejected` if it does not end as one."""
+    place = start = 0
+    try:
+        for elements, end in _runs(text):
+            size = (end - start) // len(elements)
+            start = end
+            for element in elements:
+                yield place, element, size
+                place += 1
+    except Rejected as rejected:
+        yield place, rejected, len(text) - start
+
+
+def _runs(text: str) -> Iterator[tuple[list[Any], int]]:
+    """The elements of an array, as many at once as can be, and where these end. Raises `Rejected` at a fault.
+
+    What lies between the beginning of an element and the end of an object is parsed at once, if it is whole elements:
+    then brackets around it make it JSON. If not, its elements are parsed one by one.
+    """
     if EMPTY_ARRAY.fullmatch(text):
         return
-    at = text.index("[") + 1
-    for place in count():
-        try:
-            value, at = _value(text, _skip_space(text, at))
-        except Rejected as rejected:
-            yield place, rejected
-            return
-        yield place, value
+    at, one_by_one_until = text.index("[") + 1, 0
+    while True:
         at = _skip_space(text, at)
+        elements: list[Any] = []
+        if at >= one_by_one_until:
+            end = text.rfind("},", at, at + RUN_CHARACTERS) + 1
+            one_by_one_until = end or at + RUN_CHARACTERS
+            elements = _run(text[at:end])
+        if not elements:
+            element, end = _value(text, at)
+            elements = [element]
+        yield elements, end
+        at = _skip_space(text, end)
         if not text.startswith(",", at):
             break
         at += 1
     if not text.startswith("]", at):
-        yield place + 1, Rejected("syntax", f"not JSON: expected a comma or ] at character {at + 1}")
-    elif (at := _skip_space(text, at + 1)) < len(text):
-        yield place + 1, Rejected("syntax", f"not JSON: expected the end after the array, at character {at + 1}")
+        raise Rejected("syntax", f"not JSON: expected a comma or ] at character {at + 1}")
+    if (at := _skip_space(text, at + 1)) < len(text):
+        raise Rejected("syntax", f"not JSON: expected the end after the array, at character {at + 1}")
+
+
+def _run(text: str) -> list[Any]:
+    """The elements that `text` is, with commas between them; none if it is not that."""
+    try:
+        found: list[Any] = orjson.loads(f"[{text}]")
+    except orjson.JSONDecodeError:
+        return []
+    return found
 
 
 def _alone(raw: bytes) -> Any:
@@ -178,61 +222,69 @@ def _add(element: Any, place: int, batch: Batch, cache: SeriesCache, precision_n
         raise element
     if not isinstance(element, dict):
         raise Rejected("syntax", f"a point is an object, not {_kind(element)}")
-    full = any(isinstance(element.get(part), (dict, list)) for part in ("tags", "fields"))
-    tags, fields, skipped = _full(element) if full else _flat(element)
-    measurement = element.get("measurement")
+    measurement, time = element.pop("measurement", None), element.pop("time", None)
+    is_full = isinstance(element.get("tags"), (dict, list)) or isinstance(element.get("fields"), (dict, list))
+    tags, members = _full(element) if is_full else _flat(element)
+    fields, skipped = (members, []) if _are_numbers(members.values()) else _numbers(members)
     if measurement is None:
         measurement = DEFAULT_MEASUREMENT
     elif not isinstance(measurement, str):
         raise Rejected("syntax", f"measurement is a string, not {_kind(measurement)}")
-    time = _time(element.get("time"), precision_ns, window)
+    moment = _time(time, precision_ns, window)
     if not fields:
         raise Rejected("no_number", f"no field is a number{f': {listed(skipped)}' if skipped else ''}")
-    batch.add(cache.find(measurement, tags), time, fields, place)
+    batch.add(cache.find(measurement, tags), moment, fields, place)
     for name in skipped:
         batch.skip_field(name)
 
 
-def _full(element: dict[str, Any]) -> tuple[dict[str, str], dict[str, float], list[str]]:
+def _full(element: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """The tags, and the members that are fields."""
     for member in element:
-        if member not in MEMBERS:
+        if member not in ("tags", "fields"):
             raise Rejected("syntax", f"unknown member {shown(member)!r}; a point has {', '.join(MEMBERS)}")
-    tags = {}
-    for key, value in _object(element, "tags").items():
-        if not key:
-            raise Rejected("syntax", "a tag's key is empty")
-        if (text := _tag_value(key, value)) != "":
-            tags[key] = text
-    fields: dict[str, float] = {}
-    skipped: list[str] = []
-    for name, value in _object(element, "fields").items():
-        _take(name, value, fields, skipped)
-    return tags, fields, skipped
+    tags = _object(element, "tags")
+    if "" in tags:
+        raise Rejected("syntax", "a tag's key is empty")
+    if not STRINGS.issuperset(map(type, tags.values())):
+        tags = {key: _tag_value(key, value) for key, value in tags.items()}
+    return _without_empty(tags), _object(element, "fields")
 
 
-def _flat(element: dict[str, Any]) -> tuple[dict[str, str], dict[str, float], list[str]]:
+def _flat(element: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """The same of a point in the flat form, without its measurement and time."""
     tags: dict[str, str] = {}
+    members: dict[str, Any] = {}
+    for name, value in element.items():
+        (tags if isinstance(value, str) else members)[name] = value
+    tags.pop("", None)
+    return _without_empty(tags), members
+
+
+def _without_empty(tags: dict[str, str]) -> dict[str, str]:
+    """The tags that have a value: an empty one is as good as none."""
+    return {key: value for key, value in tags.items() if value} if "" in tags.values() else tags
+
+
+def _are_numbers(values: Collection[Any]) -> bool:
+    """Whether all are numbers that a double holds, at a glance: a sum with one that is not finite is not."""
+    try:
+        return NUMBERS.issuperset(map(type, values)) and math.isfinite(sum(values))
+    except OverflowError:
+        return False
+
+
+def _numbers(members: dict[str, Any]) -> tuple[dict[str, float], list[str]]:
+    """The members that are numbers, and the names of the others but for null."""
     fields: dict[str, float] = {}
     skipped: list[str] = []
-    for name, value in element.items():
-        if name in ("time", "measurement"):
-            continue
-        if not isinstance(value, str):
-            _take(name, value, fields, skipped)
-        elif value and name:
-            tags[name] = value
-    return tags, fields, skipped
-
-
-def _take(name: str, value: Any, fields: dict[str, float], skipped: list[str]) -> None:
-    """Put a number into `fields`; note the name of anything else, but for null, in `skipped`."""
-    if isinstance(value, (int, float)):
-        number = _finite(value)
+    for name, value in members.items():
+        number = _finite(value) if isinstance(value, (int, float)) else None
         if number is not None:
             fields[name] = number
-            return
-    if value is not None:
-        skipped.append(name)
+        elif value is not None:
+            skipped.append(name)
+    return fields, skipped
 
 
 def _finite(value: int | float) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -282,13 +283,75 @@ def test_a_large_element_is_read_whole(read_json: Read) -> None:
     assert [point.fields.get("x", 0) for point in found.points] == [1, 0, 1, 0]
 
 
+ODD = [
+    '{"x": NaN, "y": 1}',
+    '{"x": 1, "s": "},{", "d": [{},{}]}',
+    '{"\\ud800": 1}',
+    '{"x": "}, {"}',
+    '{"x": %s}' % ("9" * 400),
+    '{"x": true, "n": null}',
+    '{"x": 1, "d": %s}' % ("[" * 900 + "]" * 900),
+    "[{},{}]",
+    "5",
+    '{"x": 1},',
+    '{"x": 1}}',
+    '{"x": "',
+]
+
+
+@pytest.mark.parametrize("separator", [",", " ,\n", ", "])
+@pytest.mark.parametrize("odd", ODD)
+def test_many_elements_at_once_are_read_as_one_by_one(
+    read_json: Read, monkeypatch: pytest.MonkeyPatch, odd: str, separator: str
+) -> None:
+    """Whatever stands among objects that are alike, all that is found, and where, is the same."""
+    usual = ['{"x": %d, "host": "h%d", "s": "},{"}' % (n, n % 7) for n in range(300)]  # noqa: UP031
+    bodies = [f"[{separator.join([*usual[:at], odd, *usual[at:]])}]" for at in (0, 1, 150, 300)]
+    monkeypatch.setattr(jsonpoints, "RUN_CHARACTERS", 2000)
+    at_once = [read_json(body) for body in bodies]
+    monkeypatch.setattr(jsonpoints, "RUN_CHARACTERS", 0)
+    for body, found in zip(bodies, at_once, strict=True):
+        alone = read_json(body)
+        assert (found.points, found.rejections) == (alone.points, alone.rejections)
+        assert list(found.batch.skipped) == list(alone.batch.skipped)
+
+
+@pytest.mark.parametrize("repeated", ["1", "{}", '{"x":NaN}', '{"a":{},"b":{}}', "[{},{}]", "{} ", '"},"'])
+@pytest.mark.parametrize("end", ["]", ",]", ',{"x":'])
+def test_work_grows_as_the_array_does(monkeypatch: pytest.MonkeyPatch, repeated: str, end: str) -> None:
+    """No hostile array has its characters parsed again and again in search of many elements at once."""
+    parsed = 0
+    run = jsonpoints._run
+
+    def counted(text: str) -> list[Any]:
+        nonlocal parsed
+        parsed += len(text)
+        return run(text)
+
+    monkeypatch.setattr(jsonpoints, "_run", counted)
+    body = f"[{','.join([repeated] * 10_000)}{end}".encode()
+    for _ in jsonpoints.decode(
+        body, Batch(TIGHT), SeriesCache(TIGHT, 10_000), precision_ns=1, window=ALL_TIMES, lines=False
+    ):
+        pass
+    assert parsed <= 2 * len(body)
+
+
 def test_reading_pauses() -> None:
     """A long body hands over now and then."""
-    for body in (b'{"x": 1}\n' * 1000, b"[" + b",".join([b"1"] * 1000) + b"]", b"{}\n" + b"{\n" * 1000):
+    large = b'{"x": 1, "y": "%b"}' % (b"z" * 100_000)
+    for body in (
+        b'{"x": 1}\n' * 3000,
+        b"[" + b",".join([b"1"] * 3000) + b"]",
+        b"[" + b",".join([b'{"x": 1}'] * 3000) + b"]",
+        b"{}\n" + b"{\n" * 3000,
+        b"[" + b",".join([large] * 20) + b"]",
+        b"\n".join([large] * 20),
+    ):
         pauses = jsonpoints.decode(
             body, Batch(TIGHT), SeriesCache(TIGHT, 10_000), precision_ns=1, window=ALL_TIMES, lines=False
         )
-        assert len(list(pauses)) >= 1000 // jsonpoints.POINTS_BETWEEN_PAUSES
+        assert len(list(pauses)) >= 8
 
 
 JSON = st.recursive(
