@@ -5,18 +5,20 @@
 Each system gets the same files by the same loader. *steady* is with every series known, *first* with every series new,
 *nine* the nine measurements of a host; `tidemark x2` is Tidemark with two workers. Of `tidemark` alone: *half* is
 *steady* at half of the rate that it took, *sent as* a tenth of its lines in each protocol. The column us/line has the
-processor time of ingest, all workers, by the number of lines.
+processor time of ingest, all workers, by the number of lines; `held ms` says how long its event loop was held at the
+longest, rounded up to a bucket of its histogram (10, 25, 50, 100, 250 ms, ...).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,11 +201,14 @@ def run(system: systems.System, load: Load, lines_per_second: float | None = Non
     arguments += [f"--header={name}: {value}" for name, value in load.protocol.headers.items()]
     if lines_per_second is not None:
         arguments.append(f"--lines-per-second={lines_per_second}")
+    holds = system.holds()
     with watched(system.pids) as usage:
         sent = subprocess.run(arguments, check=True, capture_output=True, text=True)
     figures: Figures = json.loads(sent.stdout)
     expected = before + load.rows
     found = system.settled(load.measurement, load.field, expected)
+    if holds:
+        figures["loop_held_ms"] = 1000 * _longest(holds, system.holds())
     if "ingest" in usage:
         figures["ingest_microseconds_per_line"] = usage["ingest"].cpu_seconds / figures["lines"] * 1e6
     return {
@@ -213,6 +218,12 @@ def run(system: systems.System, load: Load, lines_per_second: float | None = Non
         "cpu_seconds": {name: one.cpu_seconds for name, one in usage.items()},
         "peak_mib": {name: one.peak_mib for name, one in usage.items()},
     }
+
+
+def _longest(before: Mapping[float, float], after: Mapping[float, float]) -> float:
+    """The bound, in seconds, that the longest of the new holds was within."""
+    new = {bound: after[bound] - before[bound] for bound in after}
+    return min(bound for bound, count in new.items() if count == new[math.inf])
 
 
 def limit(server: Server, load: Load, connections: int) -> Figures:
@@ -239,6 +250,7 @@ COLUMNS = (
     ("p99 ms", "ack_p99_ms", ".1f"),
     ("missing", "missing", ""),
     ("us/line", "ingest_microseconds_per_line", ".2f"),
+    ("held ms", "loop_held_ms", ".0f"),
 )
 
 

@@ -13,7 +13,8 @@ import time
 import urllib.parse
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,6 +46,10 @@ class System(ABC):
     def count(self, measurement: str, field: str) -> int:
         """How many values of a field it holds, asked by its own means."""
 
+    def holds(self) -> Mapping[float, float]:
+        """How often its event loop was held at most so long, in seconds; nothing of a system that does not tell."""
+        return {}
+
     def settled(self, measurement: str, field: str, expected: int) -> int:
         """The count, once it has reached `expected` or has not grown for a while."""
         last, since = -1, time.monotonic()
@@ -63,13 +68,22 @@ class Tidemark(System):
     def __init__(self, url: str, ingest: subprocess.Popen[bytes], port: int, postmaster: int) -> None:
         self._url = url
         self._pids = {"ingest": ingest.pid, "postgresql": postmaster}
-        self.write_url = f"http://127.0.0.1:{port}/write"
-        self.json_url = f"http://127.0.0.1:{port}/api/v1/points"
+        self._base = f"http://127.0.0.1:{port}"
+        self.write_url = f"{self._base}/write"
+        self.json_url = f"{self._base}/api/v1/points"
 
     @property
     def pids(self) -> dict[str, int]:
         """Ingest, and PostgreSQL with all its backends."""
         return self._pids
+
+    def holds(self) -> Mapping[float, float]:
+        """By its instruments, all workers together."""
+        found: defaultdict[float, float] = defaultdict(float)
+        for line in _get(f"{self._base}/metrics").decode().splitlines():
+            if line.startswith("ingest_loop_held_seconds_bucket"):
+                found[float(line.partition('le="')[2].partition('"')[0])] += float(line.rpartition(" ")[2])
+        return found
 
     def count(self, measurement: str, field: str) -> int:
         """Count the rows that have the field."""

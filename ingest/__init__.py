@@ -13,7 +13,7 @@
 8. `answers` tells the client: committed, or spooled, or what was rejected and why.
 9. `drainer` writes what was spooled when the database is back, by steps 3 and 5 to 7.
 
-`app` puts these together, `database` makes their connections, `settings` and `instruments` list theirs; `commands` lets
-people look after the spool.
+`app` puts these together, `database` makes their connections, `settings` and `instruments` list theirs, `holds` watches
+the event loop that they share; `commands` lets people look after the spool.
 `agent/` is a process of its own: it reads this host's metrics and pushes them here.
 """

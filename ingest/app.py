@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
+from ingest import holds
 from ingest.budget import Budget
 from ingest.catalog import Catalog, CatalogLimits
 from ingest.database import Watch, create_pool
@@ -75,12 +78,13 @@ def create_app(settings: IngestSettings) -> web.Application:
     writer = Writer(settings, catalog, Ladder(pool, catalog, instruments), instruments)
     decoders = Decoders(cache, settings.max_age_seconds, settings.max_ahead_seconds)
     spool = _open_spool(settings, instruments)
-    parts = [watch.run, writer.run]
+    parts: list[Callable[[], Coroutine[Any, Any, None]]] = [watch.run, writer.run, partial(holds.watch, instruments)]
     if spool is not None:
         parts.append(Drainer(spool, writer, catalog, decoders, settings.spool_patience_seconds, instruments).run)
 
     async def running(_: web.Application) -> AsyncIterator[None]:
         await pool
+        gc.freeze()  # what was imported and made so far stays: the collector need not look at it again and again
         tasks = [asyncio.create_task(part()) for part in parts]
         for task in tasks:
             task.add_done_callback(_report)

@@ -87,12 +87,15 @@ class Catalog:
     def known(self, batch: Batch) -> Known | None:
         """The batch's points for COPY; None while something of it must be learned first."""
         self._renew(batch)
+        shapes = []
         for rows in batch.rows:
             if rows.measurement in self._doubted or not self._knows_fields(rows):
                 return None
-            if not all(series.id for series in rows.series):
+            columns = Columns.of(rows, self._columns[rows.measurement])
+            if not columns.ids.all():
                 return None
-        return Known(self._epoch, [Columns.of(rows, self._columns[rows.measurement]) for rows in batch.rows])
+            shapes.append(columns)
+        return Known(self._epoch, shapes)
 
     async def learn(self, batches: Sequence[Batch], on_answer: Callable[[], None]) -> dict[str, BaseException]:
         """Make what the batches lack, and reject the points for which there is no room.

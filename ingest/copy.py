@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,13 +42,13 @@ class Columns:
 
     @classmethod
     def of(cls, rows: Rows, names: Mapping[str, str]) -> Columns:
-        """The columns of rows whose series have their ids; `names` has the column of each field."""
+        """The columns of rows; `names` has the column of each field. An id is 0 where the series has none yet."""
         fields = [names[field] for field in rows.fields]
         order = sorted(range(len(fields)), key=fields.__getitem__)
         return cls(
             rows.measurement,
             tuple(fields[n] for n in order),
-            np.array([series.id for series in rows.series], np.int32),
+            np.fromiter(map(attrgetter("id"), rows.series), np.int32, len(rows)),
             np.frombuffer(rows.times, np.int64),
             np.frombuffer(rows.values, np.float64).reshape(len(rows), len(rows.fields))[:, order],
             np.frombuffer(rows.places, np.int64),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 
 from ingest.points import Batch
@@ -11,6 +12,7 @@ from ingest.protocols import jsonpoints, line
 from ingest.series import SeriesCache
 from ingest.timestamps import Window
 
+END = object()
 Decode = Callable[..., Iterator[None]]
 
 FORMS: dict[str, Decode] = {
@@ -29,12 +31,23 @@ class Decoders:
     max_age_seconds: int
     max_ahead_seconds: int
 
-    def decode(self, form: str, body: bytes, batch: Batch, precision_ns: int, received_us: int) -> Iterator[None]:
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def decode(
+        self, form: str, body: bytes, batch: Batch, precision_ns: int, received_us: int
+    ) -> AsyncIterator[None]:
         """Add the points of `body` to `batch`, in steps of some milliseconds: the caller iterates.
 
-        `precision_ns` is the unit of its times in nanoseconds, `received_us` when it came, in microseconds since the
-        Unix epoch: the same body decodes to the same points whenever that is done. Raises `KeyError` for a form that
-        is not known, `BadRequest` for a body that is not of its form at all.
+        Of all bodies that are being decoded one makes a step at a time, in turn, and between two steps the event loop
+        gets to everything else. `precision_ns` is the unit of the body's times in nanoseconds, `received_us` when it
+        came, in microseconds since the Unix epoch: the same body decodes to the same points whenever that is done.
+        Raises `KeyError` for a form that is not known, `BadRequest` for a body that is not of its form at all.
         """
         window = Window.around(received_us, self.max_age_seconds, self.max_ahead_seconds)
-        return FORMS[form](body, batch, cache=self.cache, precision_ns=precision_ns, window=window)
+        steps = FORMS[form](body, batch, cache=self.cache, precision_ns=precision_ns, window=window)
+        while True:
+            async with self._turn:
+                if next(steps, END) is END:
+                    return
+                await asyncio.sleep(0)  # the turn ends when everybody else has had one
+            yield

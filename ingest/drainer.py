@@ -133,8 +133,8 @@ class Drainer:
         batch = Batch(self._decoders.cache.limits, self._catalog.generation)
         decode = self._decoders.decode
         try:
-            for _ in decode(request.protocol, request.body, batch, request.precision_ns, request.received_us):
-                await asyncio.sleep(0)
+            async for _ in decode(request.protocol, request.body, batch, request.precision_ns, request.received_us):
+                pass
             await self._writer.write(batch)
         except BadRequest as error:
             raise _Refused(error.message) from error

@@ -99,6 +99,12 @@ class Instruments:
             "Series that were not known to this process and were looked up, or made, in the catalog.",
             registry=registry,
         )
+        self.loop_held = Histogram(
+            "ingest_loop_held_seconds",
+            "Time for which the event loop was at work on one thing after the other, looked at every 5 ms.",
+            buckets=SECONDS,
+            registry=registry,
+        )
         self.database_up = Gauge("ingest_database_up", "1 while the database answers, else 0.", registry=registry)
         self.database_info = Gauge(
             "ingest_database_info",

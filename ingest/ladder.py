@@ -35,6 +35,8 @@ from service.errors import BadRequest
 log = logs.get(__name__)
 
 PIECE_BYTES = 256 * 1024
+OFF_LOOP_POINTS = 100_000
+"""More points are encoded in a thread: they would hold the event loop for longer than 25 ms."""
 
 STAGING = "tidemark_staging"
 STAGE = sql.SQL("CREATE TEMPORARY TABLE {staging} ON COMMIT DROP AS SELECT {columns} FROM {points} WITH NO DATA")
@@ -93,8 +95,7 @@ class Ladder:
         """Commit all points of the jobs in one transaction."""
         requests = [job.shapes for job in jobs]
         try:
-            # Here, not in a thread: the two would fight for the interpreter, and a group's bytes are bounded.
-            shapes = _for_copy(requests)
+            shapes = await _encoded(requests)
             await self._transaction(jobs, shapes, self._copy, SHORT_WAIT_SECONDS)
             self._instruments.rungs.labels("copy").inc()
         except DATABASE_ERRORS as error:
@@ -174,6 +175,13 @@ class Ladder:
 def _set_back(jobs: Sequence[Job], found: Meaning, error: BaseException) -> None:
     for job in jobs:
         job.set_back(found, error)
+
+
+async def _encoded(requests: Sequence[Sequence[Columns]]) -> list[tuple[Columns, bytes]]:
+    """All shapes for COPY; not in a thread unless one request is huge: the two would fight for the interpreter."""
+    if sum(len(columns) for request in requests for columns in request) > OFF_LOOP_POINTS:
+        return await asyncio.to_thread(_for_copy, requests)
+    return _for_copy(requests)
 
 
 def _for_copy(requests: Sequence[Sequence[Columns]]) -> list[tuple[Columns, bytes]]:

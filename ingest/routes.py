@@ -6,9 +6,8 @@ some are: its body has the number, and lists the rejected ones. Any other status
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -100,12 +99,11 @@ async def _take(request: web.Request, intake: Intake, protocol: str, form: str, 
     return answer(batch, durability)
 
 
-async def _decode(steps: Iterator[None], batch: Batch, hold: Hold) -> None:
+async def _decode(steps: AsyncIterator[None], batch: Batch, hold: Hold) -> None:
     held = 0
-    for _ in steps:
+    async for _ in steps:
         hold.add(batch.size_bytes - held)
         held = batch.size_bytes
-        await asyncio.sleep(0)  # a long body lets others have their turn
 
 
 def _count(batch: Batch, instruments: Instruments, protocol: str, durability: Durability) -> None:

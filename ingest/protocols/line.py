@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator, Sequence
-from itertools import accumulate, count
+from itertools import accumulate
 
 import numpy as np
 
@@ -50,8 +50,10 @@ from ingest.timestamps import Window
 
 PIECES_BYTES = (128 * 1024, 8 * 1024)
 """The sizes of pieces in which plain lines are looked for."""
-LINES_BETWEEN_PAUSES = 200
-"""How much is read before the caller gets the chance to do something else: a millisecond's work, or less."""
+WORK_BETWEEN_PAUSES = 64 * 1024
+"""How much is read exactly until the caller may do something else, in bytes: some milliseconds' work."""
+LINE_WORK = 250
+"""What a line costs at least, in bytes that it would cost as much to read."""
 MAX_FIELD_BYTES = 1024 * 1024
 """A longer string is not looked for the end of."""
 
@@ -91,6 +93,7 @@ class _Reader:
         self.body = body
         self.at = 0
         self.line = 1
+        self._paused_at, self._paused_line = 0, 1
         self._batch = batch
         self._cache = cache
         self._precision_ns = precision_ns
@@ -107,20 +110,20 @@ class _Reader:
             end = self.body.find(b"\n", self.at + sizes[0], stop) + 1 or stop
             if end - self.at > 2 * sizes[0]:
                 yield from self._read_exactly(end)
-            elif not self._read_plain(end) and not (yield from self._read_mixed(end)):
+            elif not (yield from self._read_plain(end)) and not (yield from self._read_mixed(end)):
                 yield from self.read_pieces(end, sizes[1:])
             yield
 
-    def _read_plain(self, stop: int) -> bool:
-        """Read up to `stop` if all lines are plain; else do nothing."""
-        points = self._plain_points(self.body[self.at : stop])
+    def _read_plain(self, stop: int) -> Generator[None, None, bool]:
+        """Read up to `stop` if all lines are plain; else do nothing and say so."""
+        points = yield from self._plain_points(self.body[self.at : stop])
         if points is None:
             return False
         points.add_to(self._batch, np.arange(self.line, self.line + len(points)))
         self.at, self.line = stop, self.line + len(points)
         return True
 
-    def _plain_points(self, piece: bytes) -> plain.Points | None:
+    def _plain_points(self, piece: bytes) -> Generator[None, None, plain.Points | None]:
         return plain.read(piece, self._batch, self._cache, self._precision_ns, self._window)
 
     def _read_mixed(self, stop: int) -> Generator[None, None, bool]:
@@ -135,7 +138,7 @@ class _Reader:
             return True
         if len(plainly) == len(lines) and not found.skipped:
             return False
-        points = self._plain_points(b"\n".join(filter(None, found.parts)))
+        points = yield from self._plain_points(b"\n".join(filter(None, found.parts)))
         if points is None:
             return False
         numbers = np.array(plainly) + self.line
@@ -154,7 +157,7 @@ class _Reader:
         starts = [*accumulate(map(len, lines), lambda start, length: start + length + 1, initial=self.at)]
         starts[-1] = stop
         others = (n for n, part in enumerate(found.parts) if part is None or n in found.skipped)
-        for done, n in enumerate(others, start=1):
+        for n in others:
             for name in found.skipped.get(n, ()):
                 self._batch.skip_field(name)
             if n not in found.skipped:
@@ -163,19 +166,25 @@ class _Reader:
                     self._read_next(starts[n + 1])
                 if self.at > starts[n + 1]:
                     return first + n + 1
-            if done % LINES_BETWEEN_PAUSES == 0:
+            if self._is_due():
                 yield
         self.at, self.line = stop, first + len(lines)
         return self.line
 
     def _read_exactly(self, stop: int) -> Iterator[None]:
         """Read up to `stop`, the end of a line; or further, when that is inside a string. Pauses now and then."""
-        for done in count():
-            if self.at >= stop:
-                return
-            if done % LINES_BETWEEN_PAUSES == 0:
-                yield
+        while self.at < stop:
             self._read_next(stop)
+            if self._is_due():
+                yield
+
+    def _is_due(self) -> bool:
+        """Whether so much has been read since the last pause that there should be another one."""
+        work = self.at - self._paused_at + LINE_WORK * (self.line - self._paused_line)
+        if work < WORK_BETWEEN_PAUSES:
+            return False
+        self._paused_at, self._paused_line = self.at, self.line
+        return True
 
     def _read_next(self, stop: int) -> None:
         """Read the next line, or blank lines and comments up to `stop`."""

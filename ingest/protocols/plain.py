@@ -34,6 +34,10 @@ STRING_FIELD = re.compile(rb",([^" + CONTROL + rb'",= \\]{1,63})="[^"\\]*"(?=,|\
 """A field that is a string without escapes, if what comes before it are fields too."""
 
 LINES_BETWEEN_PAUSES = 500
+NEW_BETWEEN_PAUSES = 100
+"""Series that were not known: 10 to 30 microseconds each."""
+WORDS_BETWEEN_PAUSES = 2_000
+"""Names of fields that are taken out of lines one by one, a microsecond each."""
 
 TIMED, UNTIMED = 3, 2
 """Words of a line with a time, and of one without."""
@@ -81,16 +85,21 @@ class Points:
             )
 
 
-def read(piece: bytes, batch: Batch, cache: SeriesCache, precision_ns: int, window: Window) -> Points | None:
-    """The points of `piece`, whole lines, all of which `batch` can take; None if it is not for this decoder."""
+def read(
+    piece: bytes, batch: Batch, cache: SeriesCache, precision_ns: int, window: Window
+) -> Generator[None, None, Points | None]:
+    """The points of `piece`, whole lines, all of which `batch` can take; None if it is not for this decoder.
+
+    Pauses while it learns what is new to `cache`.
+    """
     try:
         width, words = _words(piece)
-        series = _series(words[0::width], cache)
+        series = yield from _series(words[0::width], cache)
         if width == TIMED:
             times = _times(words[2::TIMED], precision_ns, window)
         else:
             times = np.full(len(series), window.default(precision_ns), np.int64)
-        groups = _groups(series, words[1::width], cache)
+        groups = yield from _groups(series, words[1::width], cache)
         for shape, _, _ in groups:
             batch.shape(shape.measurement, shape.fields)
     except (Rejected, _NotPlain):
@@ -171,10 +180,13 @@ def _words(piece: bytes) -> tuple[int, list[bytes]]:
     raise _NotPlain
 
 
-def _series(heads: list[bytes], cache: SeriesCache) -> list[Series]:
+def _series(heads: list[bytes], cache: SeriesCache) -> Generator[None, None, list[Series]]:
     found = list(map(cache.by_head.get, heads))
-    if None in found:
-        return [one or _new_series(head, cache) for one, head in zip(found, heads, strict=True)]
+    new = [n for n, one in enumerate(found) if one is None] if None in found else []
+    for done, n in enumerate(new, start=1):
+        found[n] = _new_series(heads[n], cache)
+        if done % NEW_BETWEEN_PAUSES == 0:
+            yield
     return found  # type: ignore[return-value]
 
 
@@ -204,7 +216,7 @@ def _times(words: list[bytes], precision_ns: int, window: Window) -> NDArray[np.
     return (stamps * np.uint64(precision_ns // 1000)).astype(np.int64)
 
 
-def _groups(series: list[Series], fields: list[bytes], cache: SeriesCache) -> list[Parsed]:
+def _groups(series: list[Series], fields: list[bytes], cache: SeriesCache) -> Generator[None, None, list[Parsed]]:
     """The lines by shape, as their series had it last time; where one has changed, by their own names."""
     shapes = [one.shape for one in series]
     try:
@@ -212,8 +224,13 @@ def _groups(series: list[Series], fields: list[bytes], cache: SeriesCache) -> li
             return [(shapes[0], np.arange(len(fields)), _numbers(shapes[0], fields))]
         return _by_shape(shapes, fields)
     except _OtherFields:
+        words = 0
         for n, one in enumerate(series):
-            shapes[n] = one.shape = _shape(one.measurement, fields[n], cache)
+            shape = shapes[n] = one.shape = _shape(one.measurement, fields[n], cache)
+            words += len(shape.words)
+            if words > WORDS_BETWEEN_PAUSES:
+                words = 0
+                yield
         return _by_shape(shapes, fields)
 
 

@@ -370,6 +370,7 @@ def test_reading_pauses() -> None:
         b"\n" * 160_000,
         b"# comment\n" * 16_000,
         b"m x=1 5\nm x=1,\n" * 10_000,
+        b"m,host=a\\ b %b\n" % b",".join([b"x=1u"] * 1000) * 30,
     ):
         pauses = line.decode(body, Batch(TIGHT), SeriesCache(TIGHT, 10_000), precision_ns=1, window=ALL_TIMES)
         assert len(list(pauses)) >= len(body) // (3 * line.PIECES_BYTES[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -155,9 +156,34 @@ def test_plain_lines_are_taken_by_the_plain_decoder(body: bytes) -> None:
     """What agents write is decoded at speed, the first time and the next."""
     cache = SeriesCache(LIMITS, 1_000_000)
     for _ in range(2):
-        points = plain.read(body, Batch(LIMITS), cache, 1, WINDOW)
+        points = run(plain.read(body, Batch(LIMITS), cache, 1, WINDOW))
         assert points is not None
         assert len(points) == len(body.splitlines())
+
+
+def run(reading: Generator[None, None, plain.Points | None]) -> plain.Points | None:
+    """What `plain.read` returns in the end."""
+    while True:
+        try:
+            next(reading)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"m,host=%d x=1 1800000000000000000" % n for n in range(3000)],
+        [b"m %b 1800000000000000000" % b",".join(b"f%d_%d=1" % (line, n) for n in range(20)) for line in range(1500)],
+    ],
+)
+def test_learning_pauses(lines: list[bytes]) -> None:
+    """New series and new fields are learned with pauses; what is known is read in one go."""
+    cache = SeriesCache(LIMITS, 10_000_000)
+    body = b"\n".join(lines)
+    assert len(list(plain.read(body, Batch(LIMITS), cache, 1, WINDOW))) >= 5
+    known = b"\n".join(lines[-1:] * 3000)
+    assert len(list(plain.read(known, Batch(LIMITS), cache, 1, WINDOW))) == 0
 
 
 @pytest.fixture
@@ -166,8 +192,8 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     read = plain.read
 
-    def noting(*arguments: Any) -> plain.Points | None:
-        points = read(*arguments)
+    def noting(*arguments: Any) -> Generator[None, None, plain.Points | None]:
+        points = yield from read(*arguments)
         if points is not None:
             counts.append(len(points))
         return points

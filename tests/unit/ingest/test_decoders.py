@@ -1,0 +1,69 @@
+"""Bodies that are decoded at the same time share the event loop, with each other and with everything else."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from ingest.decoders import Decoders
+from ingest.points import Batch
+from ingest.series import SeriesCache
+from tests.unit.ingest.conftest import NOW_US, ROOMY
+
+NEW = b"".join(b"m,host=h%d x=1\n" % n for n in range(3000))
+KNOWN = b"m x=1\n" * 100_000
+ODD = b"m,host=a\\ b x=1u\n" * 3000
+BAD = b"no line\n" * 3000
+JSON = b"[%b]" % b",".join([b'{"x": 1}'] * 3000)
+LARGE = b"[%b]" % b",".join([b'{"x": 1, "y": "%b"}' % (b"z" * 200_000)] * 10)
+
+
+@pytest.fixture
+def decoders() -> Decoders:
+    """With nothing known yet."""
+    return Decoders(SeriesCache(ROOMY, 100_000_000), 10**9, 10**6)
+
+
+async def test_one_step_at_a_time_in_turn(decoders: Decoders) -> None:
+    """Of several bodies each makes a step in turn, and the event loop gets round to others between any two steps."""
+    events: list[str] = []
+
+    async def decode(name: str, form: str, body: bytes) -> None:
+        steps = decoders.decode(form, body, Batch(ROOMY), 1, NOW_US)
+        while await anext(steps, "end") != "end":
+            events.append(name)
+        events.append("end")
+
+    async def others() -> None:
+        while events.count("end") < 3:
+            events.append("others")
+            await asyncio.sleep(0)
+
+    await asyncio.gather(decode("a", "influx", NEW), decode("b", "json", JSON), decode("c", "influx", ODD), others())
+    assert not any(a != "others" and b != "others" for a, b in pairwise(events) if "end" not in (a, b))
+    steps = [event for event in events[: events.index("end")] if event != "others"]
+    assert len(steps) >= 9
+    assert all(len(set(some)) == 3 for some in zip(steps, steps[1:], steps[2:], strict=False))
+
+
+@pytest.mark.parametrize(
+    ("form", "body"),
+    [("influx", NEW), ("influx", KNOWN), ("influx", ODD), ("influx", BAD), ("json", JSON), ("json", LARGE)],
+    ids=["new", "known", "odd", "bad", "json", "large"],
+)
+async def test_a_long_body_is_many_steps(decoders: Decoders, form: str, body: bytes) -> None:
+    """Whatever is in a body, it is decoded in steps that are short."""
+    steps = [None async for _ in decoders.decode(form, body, Batch(ROOMY), 1, NOW_US)]
+    assert len(steps) >= 5
+
+
+async def test_a_caller_that_gives_up_holds_nobody_up(decoders: Decoders) -> None:
+    """A body that is too much in the middle leaves the others their turns."""
+    steps = decoders.decode("influx", KNOWN, Batch(ROOMY), 1, NOW_US)
+    await anext(steps)
+    batch = Batch(ROOMY)
+    async for _ in decoders.decode("influx", NEW, batch, 1, NOW_US):
+        pass
+    assert batch.accepted_count == 3000
