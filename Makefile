@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test check faults bench-ingest bench-soak bench-spool lock clean
+.PHONY: help up test check faults bench-ingest bench-soak bench-spool bench-cache lock clean
 
 PYTHON ?= python3
 RUN := .venv/bin
@@ -40,6 +40,9 @@ bench-soak: .venv/dev.stamp ## load ingest for ten minutes, 100,000 series, and 
 
 bench-spool: .venv/dev.stamp ## measure the spool: filled while the database is away, drained when it is back
 	@$(RUN)/python -m bench.drain
+
+bench-cache: .venv/dev.stamp ## measure the series cache at a million series
+	@$(RUN)/python -m bench.cache
 
 lock: .venv/dev.stamp ## pin the dependencies that pyproject.toml names
 	@$(LOCK) pyproject.toml --output-file requirements.lock

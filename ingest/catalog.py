@@ -72,13 +72,12 @@ class Catalog:
 
     def saw(self, epoch: str) -> None:
         """The database's epoch is `epoch` now: forget everything if it was learned in another one."""
-        if epoch != self._epoch:
-            if self._epoch:
-                log.warning("the catalog has changed; learning it again", was=self._epoch, now=epoch)
+        if epoch != self._epoch and self._epoch:
+            log.warning("the catalog has changed; learning it again", was=self._epoch, now=epoch)
             self._cache.clear()
             self._columns = {}
-            self._epoch = epoch
             self.generation += 1
+        self._epoch = epoch
 
     def doubt(self, batch: Batch) -> None:
         """The batch's measurements are not as we remember them: their fields must be asked for again."""
