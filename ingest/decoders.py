@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +12,9 @@ from ingest.points import Batch
 from ingest.protocols import jsonpoints, line
 from ingest.series import SeriesCache
 from ingest.timestamps import Window
+
+TURN_SECONDS = 0.005
+"""How long a body is decoded before others have their turn; a step that has begun is finished."""
 
 END = object()
 Decode = Callable[..., Iterator[None]]
@@ -36,18 +40,20 @@ class Decoders:
     async def decode(
         self, form: str, body: bytes, batch: Batch, precision_ns: int, received_us: int
     ) -> AsyncIterator[None]:
-        """Add the points of `body` to `batch`, in steps of some milliseconds: the caller iterates.
+        """Add the points of `body` to `batch`, in turns of some milliseconds: the caller iterates.
 
-        Of all bodies that are being decoded one makes a step at a time, in turn, and between two steps the event loop
-        gets to everything else. `precision_ns` is the unit of the body's times in nanoseconds, `received_us` when it
+        Of all bodies that are being decoded one has its turn at a time, and between two turns the event loop gets to
+        everything else. `precision_ns` is the unit of the body's times in nanoseconds, `received_us` when it
         came, in microseconds since the Unix epoch: the same body decodes to the same points whenever that is done.
         Raises `KeyError` for a form that is not known, `BadRequest` for a body that is not of its form at all.
         """
         window = Window.around(received_us, self.max_age_seconds, self.max_ahead_seconds)
         steps = FORMS[form](body, batch, cache=self.cache, precision_ns=precision_ns, window=window)
-        while True:
+        is_done = False
+        while not is_done:
             async with self._turn:
-                if next(steps, END) is END:
-                    return
+                ends_at = time.monotonic() + TURN_SECONDS
+                while not (is_done := next(steps, END) is END) and time.monotonic() < ends_at:
+                    pass
                 await asyncio.sleep(0)  # the turn ends when everybody else has had one
             yield

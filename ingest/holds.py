@@ -7,7 +7,7 @@ import time
 
 from ingest.instruments import Instruments
 
-LOOK_SECONDS = 0.005
+LOOK_SECONDS = 0.01
 
 
 async def watch(instruments: Instruments) -> None:

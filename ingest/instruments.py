@@ -101,7 +101,7 @@ class Instruments:
         )
         self.loop_held = Histogram(
             "ingest_loop_held_seconds",
-            "Time for which the event loop was at work on one thing after the other, looked at every 5 ms.",
+            "Time for which the event loop was at work on one thing after the other, looked at every 10 ms.",
             buckets=SECONDS,
             registry=registry,
         )
