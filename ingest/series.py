@@ -8,7 +8,6 @@ forgotten. So the series in use stay known as long as they fit into one half.
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass, field
 from sys import getsizeof
 
@@ -22,9 +21,6 @@ MAX_SHAPE_WORDS = 200_000
 """Names of fields that are remembered, in all shapes together."""
 ENTRY_BYTES = 100
 """An entry of a large dictionary, its share of the table's free places included."""
-SERIES_BETWEEN_FREEZES = 20_000
-"""After so many new series the garbage collector is told to leave alone what is known. It would look at each of them
-again and again, at a million for half a second each time, and find nothing: they are in no cycle."""
 SERIES_BYTES = getsizeof(Series("", "")) + getsizeof(2**31 - 1) + ENTRY_BYTES
 """A series and its entry, without its tags."""
 
@@ -53,7 +49,6 @@ class SeriesCache:
         self.shapes: dict[tuple[str, tuple[bytes, ...]], Shape] = {}
         """Shapes by measurement and names, which a decoder may add to by `add_shape`."""
         self._words = 0
-        self._not_frozen = 0
 
     def __len__(self) -> int:
         """How many series are known."""
@@ -79,7 +74,6 @@ class SeriesCache:
                 names.check_measurement(measurement)
                 names.check_tags(tags, self.limits)
                 series = Series(measurement, text)
-                self._spare_the_collector()
             self._keep(series)
         return series
 
@@ -122,13 +116,6 @@ class SeriesCache:
         if series.tags not in self._young.by_tags.get(series.measurement, ()):
             self._make_room(size)
             self._young.by_tags.setdefault(series.measurement, {})[series.tags] = series
-
-    def _spare_the_collector(self) -> None:
-        self._not_frozen += 1
-        if self._not_frozen == SERIES_BETWEEN_FREEZES:
-            self._not_frozen = 0
-            gc.collect()  # what is garbage now would be kept for good; there is little to look at
-            gc.freeze()
 
     def _make_room(self, size: int) -> None:
         """Make room for `size` bytes more in the younger generation."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import weakref
-
 import pytest
 
 from ingest.names import Limits, Rejected
@@ -124,24 +121,6 @@ def test_one_that_is_larger_than_the_cache_is_known_all_the_same() -> None:
         series = cache.find("cpu", {"host": str(n)})
         cache.remember(b"cpu,host=%d" % n, series)
         assert cache.by_head[b"cpu,host=%d" % n] is series
-
-
-def test_the_garbage_collector_leaves_known_series_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many series are known, a collection looks at few of them; what is forgotten is gone all the same."""
-    monkeypatch.setattr("ingest.series.SERIES_BETWEEN_FREEZES", 1000)
-    cache = SeriesCache(LIMITS, 100_000_000)
-    try:
-        for n in range(9999):
-            cache.find("cpu", {"host": str(n)})
-        watched = weakref.ref(cache)
-        looked_at = [one for one in gc.get_objects() if isinstance(one, Series)]
-        assert len(looked_at) <= 999
-        frozen = gc.get_freeze_count()
-        del cache, looked_at
-        assert watched() is None
-        assert gc.get_freeze_count() <= frozen - 9000
-    finally:
-        gc.unfreeze()
 
 
 def test_series_in_use_stay_known() -> None:
