@@ -269,7 +269,7 @@ def _without_empty(tags: dict[str, str]) -> dict[str, str]:
 def _are_numbers(values: Collection[Any]) -> bool:
     """Whether all are numbers that a double holds, at a glance: a sum with one that is not finite is not."""
     try:
-        return NUMBERS.issuperset(map(type, values)) and math.isfinite(sum(values))
+        return NUMBERS.issuperset(map(type, values)) and math.isfinite(sum(map(abs, values)))
     except OverflowError:
         return False
 

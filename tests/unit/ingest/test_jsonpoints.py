@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -281,6 +282,19 @@ def test_a_large_element_is_read_whole(read_json: Read) -> None:
     big = {"fields": {"x": 1, "text": "é" * 100_000}}
     found = read_json(json.dumps([big, FLAT, big, FLAT], ensure_ascii=False))
     assert [point.fields.get("x", 0) for point in found.points] == [1, 0, 1, 0]
+
+
+HUGE = "1" + "0" * 309
+
+
+@pytest.mark.parametrize(
+    "values", [(HUGE, f"-{HUGE}"), ("1e308", "1e308"), ("Infinity", "-Infinity"), ("NaN", "1"), (HUGE, "1e308")]
+)
+def test_what_no_double_holds_is_found_among_others(read_json: Read, values: tuple[str, str]) -> None:
+    """Numbers that would hide each other in a sum are skipped one by one, and the others are taken."""
+    found = read_json(f'{{"fields": {{"x": {values[0]}, "y": {values[1]}, "z": 1}}}}')
+    doubles = {"x": float(values[0]), "y": float(values[1])}
+    assert found.fields == {name: value for name, value in doubles.items() if math.isfinite(value)} | {"z": 1.0}
 
 
 ODD = [
