@@ -10,5 +10,6 @@
    `conditions` has what matchers choose.
 7. `database` runs it with the role tidemark_query, for as long as the client stays and no longer than its timeout.
 8. `answers` gives the rows their shape, and `routes` sends them as JSON. Lists are answered by `directory`.
-9. Whatever goes wrong is one JSON body (`service.errors`), and a count in `instruments`.
+9. `storage` looks now and then at what is stored and how the database's jobs do, for /api/v1/status and `instruments`.
+10. Whatever goes wrong is one JSON body (`service.errors`), and a count in `instruments`.
 """

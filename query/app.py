@@ -16,6 +16,7 @@ from query.instruments import Instruments
 from query.limits import Limited
 from query.routes import Routes
 from query.settings import QuerySettings
+from query.storage import Storage
 from query.store import Store
 from service import VERSION
 from service import web as shell
@@ -26,9 +27,15 @@ def create_app(settings: QuerySettings) -> web.Application:
     registry = CollectorRegistry()
     instruments = Instruments(registry)
     database = Database(settings, instruments)
+    storage = Storage(database, instruments, settings.storage_seconds)
 
     async def status() -> Mapping[str, Any]:
-        return {"version": VERSION, "edition": database.edition, "migration": database.migration}
+        return {
+            "version": VERSION,
+            "edition": database.edition,
+            "migration": database.migration,
+            "storage": storage.seen,
+        }
 
     app = shell.create_app(
         shell.Shell("query", not_ready=lambda: database.not_ready, status=status, registry=registry),
@@ -36,6 +43,7 @@ def create_app(settings: QuerySettings) -> web.Application:
     )
     app.middlewares.append(_count_limited(instruments))
     app.cleanup_ctx.append(database.opened)
+    app.cleanup_ctx.append(storage.opened)
     catalog = Catalog(database)
     routes = Routes(
         Store(database, catalog, settings), Directory(database, catalog, settings), settings.body_timeout_seconds

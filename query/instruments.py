@@ -44,3 +44,25 @@ class Instruments:
             SERVER_FACTS,
             registry=registry,
         )
+        self.jobs = Gauge(
+            "query_jobs", "Jobs of the database, by state when last looked at.", ["state"], registry=registry
+        )
+        self.storage_points = Gauge("query_storage_points", "Points stored, by the last look.", registry=registry)
+        self.storage_chunks = Gauge(
+            "query_storage_chunks",
+            "Chunks stored; of these, due are those that should be compressed by now and are not.",
+            ["state"],
+            registry=registry,
+        )
+        self.storage_bytes = Gauge(
+            "query_storage_bytes",
+            "Bytes on disk of raw points and of rollups; and of what is compressed, before and after.",
+            ["kind"],
+            registry=registry,
+        )
+        self.storage_bytes_per_value = Gauge(
+            "query_storage_bytes_per_value",
+            "Bytes on disk for a field of a point, of what is compressed, before and after.",
+            ["kind"],
+            registry=registry,
+        )

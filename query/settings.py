@@ -42,6 +42,9 @@ class QuerySettings(Settings):
         4.0, gt=0, description="time for requests under way to be answered after SIGTERM; then they are cancelled"
     )
 
+    storage_seconds: float = Field(
+        60.0, ge=1, le=86_400, description="time between two looks at what is stored and how the database's jobs do"
+    )
     body_timeout_seconds: float = Field(10.0, gt=0, description="time for a request's body to arrive; then 408")
     max_body_bytes: int = Field(256 * KIBIBYTES, gt=0, description="largest body of a request; a larger one gets 413")
     max_url_bytes: int = Field(

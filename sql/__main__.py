@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 
+import orjson
 import psycopg
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from pydantic_settings import CliApp, CliSubCommand
 
 from service import logs, settings
 from service.errors import TidemarkError
-from sql import postmaster, ready, stack
+from sql import policies, postmaster, ready, report, stack
 from sql.addresses import Role
+from sql.maintain import Keeper
 from sql.migrate import migrate
-from sql.settings import Embedded, Server, Services, Stack
+from sql.policy_commands import Policy
+from sql.settings import Defaults, Embedded, Maintenance, Server, Services, Stack
 
 PROG = "python -m sql"
 INTERRUPTED = 130
@@ -34,12 +38,14 @@ class Serve(Embedded):
         postmaster.serve(self, say)
 
 
-class Migrate(Server):
-    """Bring the database's schema up to date; harmless when it is."""
+class Migrate(Server, Defaults):
+    """Bring the database's schema up to date, and the defaults of the policies; harmless when they are."""
 
     def cli_cmd(self) -> None:
         """Run the command."""
         outcome = migrate(self.url("owner"))
+        with psycopg.connect(self.url("owner"), application_name="tidemark migrate") as connection:
+            policies.put_defaults(connection, self.policy())
         for name in outcome.applied:
             say(f"applied {name}")
         say(f"the schema is at version {outcome.version}")
@@ -65,6 +71,32 @@ class Ready(Services):
         ready.stay()
 
 
+class Maintain(Server, Maintenance):
+    """Apply policies and drop what has expired, again and again, until SIGTERM or Ctrl-C."""
+
+    once: bool = Field(False, description="do it once, and end")
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        with suppress(KeyboardInterrupt):
+            Keeper(self.url("owner"), self, once=self.once).run()
+
+
+class Report(Server):
+    """Tell what is stored, how small it is, and how the jobs do."""
+
+    as_json: bool = Field(False, validation_alias=AliasChoices("json"), description="print JSON")
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        with psycopg.connect(self.url("owner"), application_name="tidemark report") as connection:
+            told = report.report(connection)
+        if self.as_json:
+            say(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+        else:
+            say("\n".join(report.lines(told)))
+
+
 class Up(Stack):
     """Run everything: the embedded database (unless DATABASE_URL is set), ingest, query and the agent."""
 
@@ -79,6 +111,9 @@ class Commands(settings.Settings):
     up: CliSubCommand[Up] = Field(description="run everything")
     serve: CliSubCommand[Serve] = Field(description="run the embedded database")
     migrate: CliSubCommand[Migrate] = Field(description="bring the schema up to date")
+    maintain: CliSubCommand[Maintain] = Field(description="apply policies and drop what has expired")
+    policy: CliSubCommand[Policy] = Field(description="show and set policies")
+    report: CliSubCommand[Report] = Field(description="tell what is stored")
     url: CliSubCommand[Url] = Field(description="print the database's address")
     ready: CliSubCommand[Ready] = Field(description="wait until everything is ready, and say where it is")
 

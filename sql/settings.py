@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from service import settings
 from service.errors import TidemarkError
 from service.settings import Settings
 from sql.addresses import FILE, VARIABLES, Role, as_role, kept
+from sql.durations import KINDS
 
 
 def _absolute(path: Path) -> Path:
@@ -32,6 +34,16 @@ def _a_url(value: SecretStr) -> SecretStr:
     if not understood:
         raise ValueError("is not of the form postgresql://user:password@host:port/database")
     return value
+
+
+def _a_duration(name: str, value: str) -> str:
+    if fault := KINDS[name].fault(value):
+        raise ValueError(fault)
+    return value
+
+
+def _duration(name: str) -> AfterValidator:
+    return AfterValidator(functools.partial(_a_duration, name))
 
 
 class UnknownDatabaseError(TidemarkError):
@@ -108,6 +120,40 @@ class Server(Home):
             ) from None
 
 
+class Defaults(Settings):
+    """The policy of measurements for which nothing else is set."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", env_ignore_empty=True)
+
+    chunk_interval: Annotated[str, _duration("chunk_interval")] = Field(
+        "6h", description="length of a chunk, the unit that is compressed and dropped, unless a policy says otherwise"
+    )
+    compress_after: Annotated[str, _duration("compress_after")] = Field(
+        "1h", description="age of a chunk at which it is compressed, or off"
+    )
+    retain_raw: Annotated[str, _duration("retain_raw")] = Field(
+        "90d", description="how long points are kept, or forever"
+    )
+    rollup_10m: Annotated[str, _duration("rollup_10m")] = Field(
+        "1y", description="how long the rollup of 10 minutes is kept, or forever, or off"
+    )
+    rollup_1h: Annotated[str, _duration("rollup_1h")] = Field(
+        "5y", description="how long the rollup of an hour is kept, or forever, or off; off with that of 10 minutes"
+    )
+
+    def policy(self) -> dict[str, str]:
+        """The values by name."""
+        return {name: getattr(self, name) for name in KINDS}
+
+
+class Maintenance(Defaults):
+    """How the database is maintained."""
+
+    maintain_seconds: float = Field(
+        300.0, ge=1, le=86_400, description="time between two rounds that apply policies and drop what has expired"
+    )
+
+
 class Services(Server):
     """The processes beside the database, and how long they may take."""
 
@@ -120,5 +166,5 @@ class Services(Server):
     )
 
 
-class Stack(Embedded, Services):
+class Stack(Maintenance, Embedded, Services):
     """All that `make up` runs."""

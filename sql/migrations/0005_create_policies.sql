@@ -93,7 +93,7 @@ BEGIN
     INSERT INTO catalog.retention AS r (measurement_id, retained) VALUES (wanted_measurement, wanted)
     ON CONFLICT (measurement_id) DO UPDATE SET
         retained = EXCLUDED.retained,
-        dropped_before = greatest(r.dropped_before, now() - r.retained)
+        dropped_before = greatest(r.dropped_before, now() - r.retained - catalog.grace())
     WHERE r.retained IS DISTINCT FROM EXCLUDED.retained;
     RETURN FOUND;
 END

@@ -221,7 +221,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog
 AS $$
 BEGIN
-    UPDATE catalog.rollup r SET retained = wanted, dropped_before = greatest(r.dropped_before, now() - r.retained)
+    UPDATE catalog.rollup r SET retained = wanted, dropped_before = greatest(r.dropped_before, now() - r.retained - catalog.grace())
     WHERE r.id = wanted_rollup AND r.retained IS DISTINCT FROM wanted;
     RETURN FOUND;
 END

@@ -24,7 +24,7 @@ import pytest
 from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, ROOT, Commands, Running, kill, open_folder, port_nobody_has
 
 READY = "  try   "
-PARTS = ("db", "ready", "ingest", "query", "agent")
+PARTS = ("db", "ready", "maintain", "ingest", "query", "agent")
 
 
 @pytest.fixture(scope="module")

@@ -46,5 +46,5 @@ def test_the_programs_are_those_of_this_environment(settings: Stack) -> None:
 def test_the_procfile_runs_every_part() -> None:
     """The database under the name by which it is left out when the user has a server."""
     processes = parse_procfile((stack.ROOT / "Procfile").read_text(encoding="utf-8")).processes
-    assert set(processes) == {stack.DATABASE_PROCESS, "ready", "ingest", "query", "agent"}
+    assert set(processes) == {stack.DATABASE_PROCESS, "ready", "maintain", "ingest", "query", "agent"}
     assert all(line.startswith("python -m ") for line in processes.values())
