@@ -33,24 +33,25 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog
 AS $$ SELECT 200 $$;
 
--- The fields that a further part would have: those in none, once the first of them has waited. The wait doubles with
--- each part, so that however fields keep coming, the parts stay few.
-CREATE FUNCTION catalog.fields_to_roll_up(wanted_measurement int) RETURNS int[]
+-- The fields that a further part would have: those in none, once the first of them has waited. Fields that came with their
+-- measurement, and more than fit into a part, do not wait; otherwise the wait doubles with each part, so that however fields
+-- keep coming, the parts stay few.
+CREATE FUNCTION catalog.fields_to_roll_up(wanted catalog.measurement) RETURNS int[]
 LANGUAGE sql STABLE
 SET search_path = pg_catalog
 AS $$
     SELECT array_agg(id ORDER BY id)
     FROM (
         SELECT k.id, k.created_at FROM catalog.field k
-        WHERE k.measurement_id = wanted_measurement AND NOT EXISTS (
+        WHERE k.measurement_id = wanted.id AND NOT EXISTS (
             SELECT FROM catalog.rollup_field f JOIN catalog.rollup r ON r.id = f.rollup_id
             WHERE f.field_id = k.id AND r.width = '10m')
         ORDER BY k.id LIMIT catalog.fields_of_part()
     ) missing, (
-        SELECT count(*) AS parts FROM catalog.rollup r WHERE r.measurement_id = wanted_measurement AND r.width = '10m'
+        SELECT count(*) AS parts FROM catalog.rollup r WHERE r.measurement_id = wanted.id AND r.width = '10m'
     ) made
     GROUP BY parts
-    HAVING parts = 0 OR count(*) = catalog.fields_of_part()
+    HAVING parts = 0 OR count(*) = catalog.fields_of_part() OR min(created_at) = wanted.created_at
         OR now() - min(created_at) >= interval '10 minutes' * 2 ^ least(parts - 1, 20)
 $$;
 
@@ -150,7 +151,7 @@ BEGIN
         changes := catalog.drop_rollups(wanted.id, '1h');
     END IF;
     LOOP
-        fields := catalog.fields_to_roll_up(wanted.id);
+        fields := catalog.fields_to_roll_up(wanted);
         EXIT WHEN fields IS NULL;
         changes := changes || format('rollup %s', catalog.create_rollup_10m(wanted, (
             SELECT coalesce(max(r.part), 0) + 1 FROM catalog.rollup r WHERE r.measurement_id = wanted.id), fields));

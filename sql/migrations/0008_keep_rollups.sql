@@ -188,8 +188,8 @@ END
 $$;
 
 -- Make the jobs of all rollups of a measurement. A refresh looks back as far as its source is whole: it would take the rows
--- away whose source has expired. A rollup of an hour looks back half a day further than the one it is made of, so that it has
--- seen what that refreshed last.
+-- away whose source has expired. That is a little further than the source is kept, which has a day of grace: the window in
+-- which its time ends is refreshed as a whole, and a rollup of an hour sees what the one it is made of has refreshed last.
 CREATE FUNCTION catalog.apply_rollup_jobs(wanted catalog.measurement, keep_10m text, keep_1h text) RETURNS text[]
 LANGUAGE plpgsql
 SET search_path = pg_catalog
@@ -200,7 +200,7 @@ DECLARE
     start interval;
     changes text[] := '{}';
 BEGIN
-    SELECT least(r.retained, date_trunc('day', now() - nullif(r.dropped_before, '-infinity'))) INTO start
+    SELECT least(r.retained + interval '2 hours', date_trunc('day', now() - nullif(r.dropped_before, '-infinity'))) INTO start
     FROM catalog.retention r WHERE r.measurement_id = wanted.id;
     FOR made IN SELECT * FROM catalog.rollup r WHERE r.measurement_id = wanted.id ORDER BY r.part, r.width LOOP
         keep := CASE made.width WHEN '10m' THEN keep_10m ELSE keep_1h END;
