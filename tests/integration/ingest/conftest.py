@@ -137,7 +137,7 @@ def relayed_url(relay: Relay, database: str) -> SecretStr:
 
 
 class Together(Protocol):
-    """Writes requests that a copier takes as one group."""
+    """Writes requests that a copier takes as one group, in this order."""
 
     async def __call__(self, ingest: Ingest, *requests: str) -> list[Heard]:
         """`await together(ingest, "m f=1", "n f=1")`; ingest has one copier and knows what is sent."""
@@ -171,12 +171,14 @@ def together(write: Write, owner: psycopg.Connection, eventually: Eventually) ->
             return await ingest.counted("ingest_queue_wait_seconds_count") == taken + 1
 
         async def all_wait() -> bool:
-            return await ingest.counted("ingest_queued_requests") == len(requests)
+            return await ingest.counted("ingest_queued_requests") == len(replies)
 
         busy = asyncio.create_task(write(ingest, "busy f=1 1600000001"))
         await eventually(is_busy)
-        replies = [asyncio.create_task(write(ingest, request)) for request in requests]
-        await eventually(all_wait)
+        replies: list[asyncio.Task[Heard]] = []
+        for request in requests:
+            replies.append(asyncio.create_task(write(ingest, request)))
+            await eventually(all_wait)
         owner.execute("UPDATE public.gate SET is_open = true")
         assert (await busy).status == 204
         return await asyncio.gather(*replies)
