@@ -46,14 +46,15 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 def create_pool(settings: IngestSettings) -> Pool:
     """A pool, to be opened; it connects when a connection is asked for: the database need not be there yet.
 
-    One connection for each copier, and two more to learn series and to look whether the database is there. A server
-    that hears nothing more of a transaction ends it: its rows would stay locked as long as the connection seems open.
+    One connection for each copier, and three more: to learn series, to commit in portions, and to look whether the
+    database is there. A server that hears nothing more of a transaction ends it: its rows would stay locked as long as
+    the connection seems open.
     """
     statement_timeout_ms = str(max(1, round(settings.statement_timeout_seconds * 1000)))
     return asyncpg.create_pool(
         settings.database_url.get_secret_value(),
         min_size=0,
-        max_size=settings.copiers + 2,
+        max_size=settings.copiers + 3,
         max_inactive_connection_lifetime=0,
         timeout=settings.connect_timeout_seconds,
         command_timeout=settings.statement_timeout_seconds + ANSWER_SECONDS,

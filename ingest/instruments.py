@@ -48,8 +48,9 @@ class Instruments:
         )
         self.rungs = Counter(
             "ingest_ladder",
-            "Steps of the write ladder: groups committed by copy or by merge, groups taken apart (isolate), tries "
-            "made again (retry, relearn), requests refused for good (reject) or because their time was over (give_up).",
+            "Steps of the write ladder: groups committed by copy or by merge, groups taken apart (isolate), requests "
+            "merged in portions because they change much compressed data (split), tries made again (retry, relearn), "
+            "requests refused for good (reject) or because their time was over (give_up).",
             ["rung"],
             registry=registry,
         )
@@ -92,6 +93,9 @@ class Instruments:
             "ingest_pending_bytes", "Bytes held by requests not yet answered.", registry=registry
         )
         self.queued_requests = Gauge("ingest_queued_requests", "Requests waiting for a copier.", registry=registry)
+        self.split_requests = Gauge(
+            "ingest_split_requests", "Requests waiting for their next portion to be merged.", registry=registry
+        )
         self.cached_series = Gauge("ingest_cached_series", "Series known to this process.", registry=registry)
         self.cache_bytes = Gauge("ingest_cache_bytes", "Memory held for known series.", registry=registry)
         self.cache_misses = Counter(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ingest.copy import Columns
 from ingest.points import Batch
+from ingest.portions import Portions
 from ingest.sqlstates import Meaning, summary
 from service.errors import HttpError, Unavailable
 
@@ -39,6 +40,12 @@ class Job:
     """Whether it was learned anew because the catalog seemed to have changed."""
     alone: bool = False
     """Whether it goes by itself: it may be what made others fail."""
+    portions: Portions | None = None
+    """Its points in portions, once it turned out to be too much for one merge."""
+    committed: int = 0
+    """How many of its points are committed at least, as long as not all are."""
+    split_at: float = 0.0
+    """When it turned out so, by `time.monotonic`."""
     _under_way: bool = False
     _is_late: bool = False
 
@@ -47,26 +54,37 @@ class Job:
         """What its points hold in memory."""
         return sum(columns.size_bytes for columns in self.shapes)
 
+    @property
+    def so_far(self) -> str:
+        """What to tell of a request that fails after some of its points were committed; nothing without any."""
+        return f"; {self.committed} of its points are committed" if self.committed else ""
+
     def queue(self, epoch: str, shapes: list[Columns]) -> None:
         """Its points are known, and wait for a copier from now on."""
-        self.epoch, self.shapes, self.queued_at = epoch, shapes, time.monotonic()
+        self.epoch, self.shapes, self.queued_at, self.portions = epoch, shapes, time.monotonic(), None
 
     def set_out(self) -> None:
         """The database answers, and is at work on it from now on."""
         self._under_way = True
 
     def set_back(self, meaning: Meaning, error: BaseException) -> None:
-        """That came to nothing, and it waits for another try."""
-        self.setback, self.trouble, self._under_way = meaning, error, False
+        """That came to nothing, and it waits for another try; one that is to be split is under way all the same."""
+        self.setback, self.trouble, self._under_way = meaning, error, meaning is Meaning.TOO_MUCH
         if self._is_late:
             self.end_wait()
+
+    def go_on(self) -> None:
+        """It is under way with its next portion."""
+        self.setback = Meaning.TOO_MUCH
+        if self.portions is not None:
+            self.committed = max(self.committed, self.portions.committed)
 
     def end_wait(self) -> None:
         """Its time is over: nothing is promised unless it is under way, and waited for."""
         self._is_late = True
         if self.is_repeatable or not self._under_way:
             reason = summary(self.trouble) if self.trouble else "it is busy, or does not answer"
-            self.fail(Unavailable(f"the database cannot take points now: {reason}"))
+            self.fail(Unavailable(f"the database cannot take points now: {reason}{self.so_far}"))
 
     def succeed(self) -> None:
         """Its points are committed."""

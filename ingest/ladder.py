@@ -5,13 +5,16 @@
    ... ON CONFLICT DO UPDATE, which merges their fields. One INSERT for each measurement, measurements and keys
    in order, so that writers wait for each other and never in a circle. A COPY cannot promise that (of several
    shapes, or of several chunks): it waits for others only for a moment, and steps down to here.
-3. A value that cannot be stored, or an error that may be due to one request: each by itself, so that only the
+3. To merge with compressed points, more rows must be decompressed than TimescaleDB does for one statement: each
+   request by itself, by COPY; those that cannot be copied are split, and merged in portions, each a transaction of its
+   own (`split`). A request of which some portions are committed when it fails hears so.
+4. A value that cannot be stored, or an error that may be due to one request: each by itself, so that only the
    one it is due to fails. It hears why; or, when the error is not known to be final, it may try again, alone.
-4. The catalog is not what we remember: it is learned again.
-5. The server takes nothing from anybody: all may try again.
+5. The catalog is not what we remember: it is learned again.
+6. The server takes nothing from anybody: all may try again.
 
 Every request gets its own outcome. Trying again is always harmless: a point that a lost connection did commit
-after all is there already, and merges with itself.
+after all, or that a portion has committed, is there already, and merges with itself.
 """
 
 from __future__ import annotations
@@ -28,7 +31,16 @@ from ingest.copy import Columns, by_key, encode, gather
 from ingest.database import DATABASE_ERRORS, Connection, Pool, transaction
 from ingest.instruments import Instruments
 from ingest.job import Job
-from ingest.sqlstates import Meaning, StaleCatalogError, is_contention, meaning, sqlstate, summary
+from ingest.portions import Portions
+from ingest.sqlstates import (
+    Meaning,
+    StaleCatalogError,
+    UncopiedError,
+    is_contention,
+    meaning,
+    sqlstate,
+    summary,
+)
 from service import logs
 from service.errors import BadRequest
 
@@ -54,6 +66,9 @@ LONG_WAIT_SECONDS = 1.5
 Shapes = Sequence[tuple[Columns, bytes]]
 """Points of one shape, and the same encoded for COPY."""
 Put = Callable[[Connection, str, Shapes], Awaitable[None]]
+Write = Callable[[Sequence[Job]], Awaitable[None]]
+
+FAULTS = (*DATABASE_ERRORS, StaleCatalogError, UncopiedError)
 
 
 class Ladder:
@@ -73,42 +88,88 @@ class Ladder:
 
     async def commit(self, jobs: Sequence[Job]) -> None:
         """Give every job its outcome, or set it back for another try."""
+        await self._try(jobs, self._copy_or_merge)
+
+    async def split(self, job: Job) -> None:
+        """Commit the next portion of a job that is too much for one merge; with the last one it gets its outcome."""
+        if job.portions is None:
+            job.shapes = await asyncio.to_thread(_unique, [job.shapes])
+            job.portions = Portions(job.shapes)
+            self._instruments.rungs.labels("split").inc()
+        portions = job.portions
+        # As in a merge: one that made others wait already is to try often, not for long.
+        wait = SHORT_WAIT_SECONDS if job.alone else LONG_WAIT_SECONDS
         try:
-            await self._write(jobs)
-        except (*DATABASE_ERRORS, StaleCatalogError) as error:
-            found = self._note(error, jobs)
-            if found in (Meaning.DATA, Meaning.UNKNOWN) and len(jobs) > 1:
-                await self._isolate(jobs, found, error)
-            elif found is Meaning.DATA:
-                self._instruments.rungs.labels("reject").inc()
-                jobs[0].fail(BadRequest(f"the database refuses a value: {summary(error)}", sqlstate=sqlstate(error)))
+            await self._transaction([job], _with_bytes(portions.next()), self._merge, wait)
+        except FAULTS as error:
+            if meaning(error) is Meaning.TOO_MUCH and portions.was_too_large():
+                self._instruments.database_errors.labels(sqlstate(error)).inc()
+                job.go_on()
             else:
-                _set_back(jobs, found, error)
+                await self._failed([job], error)
         else:
-            if self._outage:
-                log.info("points are committed again")
-                self._outage = ""
+            self._answers()
+            portions.fitted()
+            job.go_on()
+            if portions.is_over:
+                job.succeed()
+
+    async def _try(self, jobs: Sequence[Job], write: Write) -> None:
+        """Let `write` commit all points of the jobs, and act on what comes of it."""
+        try:
+            await write(jobs)
+        except FAULTS as error:
+            await self._failed(jobs, error)
+        else:
+            self._answers()
             for job in jobs:
                 job.succeed()
 
-    async def _write(self, jobs: Sequence[Job]) -> None:
-        """Commit all points of the jobs in one transaction."""
-        requests = [job.shapes for job in jobs]
+    def _answers(self) -> None:
+        if self._outage:
+            log.info("points are committed again")
+            self._outage = ""
+
+    async def _failed(self, jobs: Sequence[Job], error: BaseException) -> None:
+        """Go on with jobs whose transaction failed, as the error wants."""
+        found = self._note(error, jobs)
+        if found in (Meaning.DATA, Meaning.UNKNOWN, Meaning.TOO_MUCH) and len(jobs) > 1:
+            await self._isolate(jobs, found, error)
+        elif found is Meaning.DATA:
+            self._instruments.rungs.labels("reject").inc()
+            reason = f"the database refuses a value: {summary(error)}{jobs[0].so_far}"
+            jobs[0].fail(BadRequest(reason, sqlstate=sqlstate(error)))
+        else:
+            _set_back(jobs, found, error)
+
+    async def _copy_or_merge(self, jobs: Sequence[Job]) -> None:
         try:
-            shapes = await _encoded(requests)
-            await self._transaction(jobs, shapes, self._copy, SHORT_WAIT_SECONDS)
-            self._instruments.rungs.labels("copy").inc()
+            await self._copy_all(jobs)
         except DATABASE_ERRORS as error:
             if not is_contention(error):
                 raise
             self._instruments.database_errors.labels(sqlstate(error)).inc()
             # Duplicates across shapes are merged one by one, which may take long.
-            shapes = await asyncio.to_thread(_for_merge, requests)
+            shapes = await asyncio.to_thread(_for_merge, [job.shapes for job in jobs])
             # One that made others wait already may try for long by trying often.
             is_suspect = any(job.setback is Meaning.UNKNOWN for job in jobs)
             wait = SHORT_WAIT_SECONDS if is_suspect else LONG_WAIT_SECONDS
             await self._transaction(jobs, shapes, self._merge, wait)
             self._instruments.rungs.labels("merge").inc()
+
+    async def _copy_all(self, jobs: Sequence[Job]) -> None:
+        shapes = await _encoded([job.shapes for job in jobs])
+        await self._transaction(jobs, shapes, self._copy, SHORT_WAIT_SECONDS)
+        self._instruments.rungs.labels("copy").inc()
+
+    async def _only_copy(self, jobs: Sequence[Job]) -> None:
+        """Commit what need not be merged: one of its group is too much for that, and finding out costs time."""
+        try:
+            await self._copy_all(jobs)
+        except DATABASE_ERRORS as error:
+            if not is_contention(error):
+                raise
+            raise UncopiedError from error
 
     async def _transaction(self, jobs: Sequence[Job], shapes: Shapes, put: Put, lock_seconds: float) -> None:
         async with transaction(self._pool, lock_seconds) as connection:
@@ -147,8 +208,10 @@ class Ladder:
             return found
         if found is Meaning.STALE and any(job.relearned for job in jobs):
             found = Meaning.UNKNOWN  # learning it again was of no use
+        if found is Meaning.TOO_MUCH and any(job.portions for job in jobs):
+            found = Meaning.UNKNOWN  # a single point is too much
         self._instruments.database_errors.labels(code).inc()
-        if found is not Meaning.AGAIN or code != self._outage:
+        if found is not Meaning.TOO_MUCH and (found is not Meaning.AGAIN or code != self._outage):
             log.warning(
                 "points were not committed",
                 sqlstate=code,
@@ -164,9 +227,10 @@ class Ladder:
         self._instruments.rungs.labels("isolate").inc()
         if found is Meaning.UNKNOWN:
             _set_back(jobs, found, error)  # each try may take long: those whose time is over need not wait for it
+        write = self._only_copy if found is Meaning.TOO_MUCH else self._copy_or_merge
         for place, job in enumerate(jobs):
             if not job.done.done():
-                await self.commit([job])
+                await self._try([job], write)
                 if job.setback is Meaning.AGAIN and not job.done.done():
                     _set_back(jobs[place + 1 :], Meaning.AGAIN, job.trouble or error)
                     return
@@ -191,7 +255,15 @@ def _for_copy(requests: Sequence[Sequence[Columns]]) -> list[tuple[Columns, byte
 
 def _for_merge(requests: Sequence[Sequence[Columns]]) -> list[tuple[Columns, bytes]]:
     """The same points with none twice."""
-    return [(columns, encode(columns)) for columns in merge.unique(gather(requests))]
+    return _with_bytes(_unique(requests))
+
+
+def _unique(requests: Sequence[Sequence[Columns]]) -> list[Columns]:
+    return merge.unique(gather(requests))
+
+
+def _with_bytes(shapes: Sequence[Columns]) -> list[tuple[Columns, bytes]]:
+    return [(columns, encode(columns)) for columns in shapes]
 
 
 async def _copy_into(connection: Connection, schema: str, table: str, shapes: Shapes) -> None:

@@ -17,11 +17,16 @@ class Meaning(enum.Enum):
     AGAIN = "it fails for all or for none, and may work in a moment: try again"
     STALE = "what we remember of the catalog is not so any more: learn it again"
     DATA = "something sent cannot be stored: find whose it is, and refuse it"
+    TOO_MUCH = "it changes more compressed data than one statement may: go on in portions"
     UNKNOWN = "it may be due to one request: try each by itself"
 
 
 class StaleCatalogError(Exception):
     """The catalog is not the one whose series ids we remember."""
+
+
+class UncopiedError(Exception):
+    """Points could not be copied, and merging them may be too much for one statement; the cause says why not."""
 
 
 class DatabaseAwayError(Exception):
@@ -30,6 +35,7 @@ class DatabaseAwayError(Exception):
 
 _CONTENTION = {"23505", "40P01", "55P03"}  # unique_violation, deadlock_detected, lock_not_available
 _STALE = {"42P01", "42703", "3F000"}  # undefined_table, undefined_column, invalid_schema_name
+_TOO_MUCH = "53400"  # configuration_limit_exceeded
 _DATA_CLASSES = {"22", "23", "54"}  # data exception, integrity constraint violation, program limit exceeded
 _AGAIN_CLASSES = {"08", "40", "58"}  # connection exception, transaction rollback, system error
 _AGAIN = {
@@ -49,11 +55,15 @@ def meaning(error: BaseException) -> Meaning:
     """Class `error`, which came from asyncpg, the network or `ingest.database`."""
     if isinstance(error, StaleCatalogError):
         return Meaning.STALE
+    if isinstance(error, UncopiedError):
+        return Meaning.TOO_MUCH
     code = sqlstate(error)
     if isinstance(error, DatabaseAwayError) or code in _AGAIN or code[:2] in _AGAIN_CLASSES:
         return Meaning.AGAIN
     if code in _STALE:
         return Meaning.STALE
+    if code == _TOO_MUCH:
+        return Meaning.TOO_MUCH
     if code[:2] in _DATA_CLASSES:
         return Meaning.DATA
     return Meaning.UNKNOWN

@@ -5,7 +5,9 @@
 2. A copier takes everything that waits, up to a bound in bytes, at once when it is idle, and commits it as one
    group (`ladder`): the busier the database, the larger the groups.
 3. What was not committed waits again, each request until its time is over: then it is refused.
-4. The acknowledgement is the commit: `write` returns when the points are in the database, and not before.
+4. A request that is too much for one merge is taken out of the copiers' way: the splitter commits it in portions, of
+   several such requests one portion each in turn.
+5. The acknowledgement is the commit: `write` returns when the points are in the database, and not before.
 
 What waits is bounded by the budget that each request holds until its answer (`budget`), not here.
 """
@@ -46,9 +48,11 @@ class Writer:
         self._instruments = instruments
         self._unknown = JobQueue()
         self._ready = JobQueue()
+        self._too_much = JobQueue()
         self.is_out = False
         """Whether the database takes nothing from anybody, by what it did last."""
         instruments.queued_requests.set_function(lambda: len(self._ready))
+        instruments.split_requests.set_function(lambda: len(self._too_much))
 
     async def write(self, batch: Batch, *, is_repeatable: bool = False) -> None:
         """Commit the batch's accepted points; some may still be rejected, past a limit of the catalog.
@@ -63,17 +67,19 @@ class Writer:
             await job.done
         except Unavailable:
             self._instruments.rungs.labels("give_up").inc()
-            self.is_out = self.is_out or job.setback is not Meaning.UNKNOWN
+            self.is_out = self.is_out or job.setback not in (Meaning.UNKNOWN, Meaning.TOO_MUCH)
             raise
         finally:
             timer.cancel()
             self._unknown.discard(job)
             self._ready.discard(job)
+            self._too_much.discard(job)
 
     async def run(self) -> None:
-        """Run the learner and the copiers until cancelled."""
+        """Run the learner, the copiers and the splitter until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._learner())
+            group.create_task(self._splitter())
             for _ in range(self._settings.copiers):
                 group.create_task(self._copier())
 
@@ -144,6 +150,28 @@ class Writer:
                 self._instruments.commit_seconds.observe(time.monotonic() - began)
                 await pause.after(has_failed=self._try_again([job for job in jobs if not job.done.done()]))
 
+    async def _splitter(self) -> None:
+        pause = Pause()
+        while True:
+            jobs = await self._too_much.take(max_bytes=0)
+            with _answered(jobs):
+                await self._ladder.split(jobs[0])
+                self.is_out = self._ladder.is_out
+                await pause.after(has_failed=self._go_on(jobs[0]))
+
+    def _go_on(self, job: Job) -> bool:
+        """Let a job wait for its next portion, unless it has its outcome; True when nobody's would be committed now."""
+        seconds = self._settings.split_seconds
+        if not job.done.done() and time.monotonic() - job.split_at > seconds:
+            late = f"it did not change that much compressed data within {seconds:g} s (INGEST_SPLIT_SECONDS)"
+            job.fail(Unavailable(f"the database cannot take points now: {late}{job.so_far}"))
+        if job.done.done():
+            return False
+        if job.setback in (Meaning.TOO_MUCH, Meaning.AGAIN):
+            self._too_much.put(job)
+            return job.setback is Meaning.AGAIN
+        return self._try_again([job])
+
     def _try_again(self, jobs: Sequence[Job]) -> bool:
         """Let jobs that were set back wait for what they need next; True when nobody's would be committed now."""
         again = [job for job in jobs if job.setback is Meaning.AGAIN]
@@ -156,6 +184,9 @@ class Writer:
                 job.relearned = True
                 self._catalog.doubt(job.batch)
                 self._queue(job)
+            elif job.setback is Meaning.TOO_MUCH:
+                job.split_at = time.monotonic()
+                self._too_much.put(job)
             elif job.setback is Meaning.UNKNOWN:
                 self._instruments.rungs.labels("retry").inc()
                 job.alone = True

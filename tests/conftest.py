@@ -95,6 +95,20 @@ def template(server_url: str) -> Iterator[str]:
             _drop(server, name)
 
 
+@pytest.fixture(scope="session")
+def is_community(server_url: str, template: str) -> bool:
+    """Whether the server's TimescaleDB is the community edition."""
+    with copied(server_url, template) as url, psycopg.connect(url) as connection:
+        return connection.execute("SELECT catalog.edition() ->> 'edition'").fetchone() == ("community",)
+
+
+@pytest.fixture(autouse=True)
+def enough_of_an_edition(request: pytest.FixtureRequest) -> None:
+    """Skip a test that is marked `community` where the server's TimescaleDB is the Apache edition."""
+    if request.node.get_closest_marker("community") and not request.getfixturevalue("is_community"):
+        pytest.skip("needs TimescaleDB's community edition: set DATABASE_URL to a server that has it")
+
+
 @pytest.fixture
 def empty_database(server_url: str) -> Iterator[str]:
     """The URL of a database with nothing in it, dropped after the test."""

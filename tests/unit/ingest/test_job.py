@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from ingest.copy import Columns
 from ingest.job import Job
 from ingest.names import Limits
 from ingest.points import Batch
+from ingest.portions import Portions
 from ingest.sqlstates import Meaning
 from service.errors import BadRequest, Unavailable
 
@@ -45,6 +48,33 @@ async def test_a_job_that_is_tried_again_may_be_late_again() -> None:
     one.set_back(Meaning.UNKNOWN, OSError("x"))
     one.end_wait()
     with pytest.raises(Unavailable):
+        await one.done
+
+
+async def test_a_job_that_is_split_is_under_way() -> None:
+    """It is waited for while its portions wait for their turn, unless it can be written again."""
+    waited_for, repeatable = job(), Job(Batch(Limits(1, 1, 1)), is_repeatable=True)
+    for one in (waited_for, repeatable):
+        one.set_out()
+        one.set_back(Meaning.TOO_MUCH, OSError("x"))
+        one.end_wait()
+    assert not waited_for.done.done()
+    with pytest.raises(Unavailable):
+        await repeatable.done
+
+
+async def test_a_job_that_fails_half_way_says_so() -> None:
+    """What is committed in portions is told, whatever happens afterwards."""
+    one = job()
+    one.set_out()
+    numbers = np.arange(250)
+    one.portions = Portions([Columns("m", ("f",), np.ones(250, np.int32), numbers, np.ones((250, 1)), numbers)])
+    one.portions.fitted()
+    one.go_on()
+    one.queue("another epoch", [])
+    one.set_back(Meaning.AGAIN, TimeoutError("as the test wants"))
+    one.end_wait()
+    with pytest.raises(Unavailable, match="as the test wants; 100 of its points are committed"):
         await one.done
 
 

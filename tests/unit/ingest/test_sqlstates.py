@@ -7,6 +7,7 @@ from ingest.sqlstates import (
     DatabaseAwayError,
     Meaning,
     StaleCatalogError,
+    UncopiedError,
     is_contention,
     meaning,
     sqlstate,
@@ -27,7 +28,8 @@ def server_error(code: str, message: str = "m") -> asyncpg.PostgresError:
         ("08000 08003 08006 40001 40P01 25006 25P03 53100 53300 57P01 57P02 57P03 57P04 57P05 58030", Meaning.AGAIN),
         ("42P01 42703 3F000", Meaning.STALE),
         ("22003 22P05 23505 23514 23502 54000", Meaning.DATA),
-        ("55P03 57014 53200 53400 42501 0A000 P0001 XX000 XX001 F0000 ZZ999 42883", Meaning.UNKNOWN),
+        ("53400", Meaning.TOO_MUCH),
+        ("55P03 57014 53200 42501 0A000 P0001 XX000 XX001 F0000 ZZ999 42883", Meaning.UNKNOWN),
     ],
 )
 def test_what_an_sqlstate_means(codes: str, expected: Meaning) -> None:
@@ -40,6 +42,14 @@ def test_what_is_not_an_error_of_the_server() -> None:
     for error in (OSError("x"), TimeoutError(), asyncpg.InterfaceError("x")):
         assert (meaning(error), sqlstate(error)) == (Meaning.AGAIN, "08006")
     assert meaning(StaleCatalogError("x")) is Meaning.STALE
+
+
+def test_what_was_not_copied_may_be_too_much_to_merge() -> None:
+    """Whatever kept it from being copied; that is told."""
+    uncopied = UncopiedError()
+    uncopied.__cause__ = server_error("23505", "duplicate key")
+    assert meaning(uncopied) is Meaning.TOO_MUCH
+    assert (sqlstate(uncopied), summary(uncopied)) == ("23505", "duplicate key")
 
 
 def test_contention_is_what_merging_helps_with() -> None:
