@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test check faults bench-ingest bench-soak bench-spool bench-cache lock clean
+.PHONY: help up test check faults bench-ingest bench-soak bench-spool bench-cache bench-storage lock clean
 
 PYTHON ?= python3
 RUN := .venv/bin
@@ -43,6 +43,9 @@ bench-spool: .venv/dev.stamp ## measure the spool: filled while the database is 
 
 bench-cache: .venv/dev.stamp ## measure the series cache at a million series
 	@$(RUN)/python -m bench.cache
+
+bench-storage: .venv/dev.stamp ## measure compression and rollups, on a community edition at DATABASE_URL
+	@$(RUN)/python -m bench.storage
 
 lock: .venv/dev.stamp ## pin the dependencies that pyproject.toml names
 	@$(LOCK) pyproject.toml --output-file requirements.lock

@@ -157,6 +157,16 @@ def tidemark(url: str, postmaster: int, **settings: str) -> Iterator[Tidemark]:
 
 
 @contextmanager
+def query(url: str, **settings: str) -> Iterator[int]:
+    """A query service on the database at `url`, with room for the largest answers; its port."""
+    port = free_port()
+    environment = {"DATABASE_URL": url, "QUERY_PORT": str(port), "QUERY_MAX_VALUES": str(10**8), **settings}
+    with _process([sys.executable, "-m", "query"], environment) as process:
+        _wait(f"http://127.0.0.1:{port}/readyz", process)
+        yield port
+
+
+@contextmanager
 def victoria_metrics(folder: Path) -> Iterator[VictoriaMetrics]:
     """VictoriaMetrics with its data in `folder`."""
     port = free_port()
