@@ -86,9 +86,7 @@ def template(server_url: str) -> Iterator[str]:
         try:
             url = with_database(server_url, name)
             migrate(url)
-            with psycopg.connect(url, autocommit=True) as connection:
-                # A database cannot be copied while TimescaleDB's scheduler is connected to it.
-                connection.execute("SELECT _timescaledb_functions.stop_background_workers()")
+            _stop_jobs(url)  # a database cannot be copied while TimescaleDB's scheduler is connected to it
             server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
             yield name
         finally:
@@ -139,7 +137,9 @@ def copied(server_url: str, template: str, tablespace: str = "pg_default") -> It
             )
         )
         try:
-            yield with_database(server_url, name)
+            url = with_database(server_url, name)
+            _stop_jobs(url)  # one would compress, or drop, what a test has just stored
+            yield url
         finally:
             _drop(server, name)
 
@@ -291,6 +291,12 @@ def sum_of(metrics: str, instrument: str, labels: dict[str, str]) -> float:
 def with_database(url: str, name: str) -> str:
     """`url` with another database's name."""
     return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def _stop_jobs(url: str) -> None:
+    """Let no job of a database run by itself; `CALL run_job` goes on working."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SELECT _timescaledb_functions.stop_background_workers()")
 
 
 def _drop(server: psycopg.Connection, name: str) -> None:

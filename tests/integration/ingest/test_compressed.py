@@ -70,13 +70,12 @@ class Chunk:
         self.owner.execute("SELECT FROM catalog.ensure_fields('m', '{f,g}')")
         self.owner.execute(SERIES, (hosts,))
         self.owner.execute(FILL, (T, step, rows))
-        self.owner.execute("SELECT _timescaledb_functions.stop_background_workers()")
         self.owner.execute(COMPRESSION)
         self.owner.execute(POLICY)
         self.compress()
 
     def compress(self) -> None:
-        """Compress what is not compressed: run the policy's job, which nobody else runs."""
+        """Compress what is not compressed: run the policy's job, which does not run by itself here."""
         self.owner.execute("CALL run_job(%s)", self.owner.execute(JOB).fetchone())
 
     def status(self) -> tuple[int, int]:
