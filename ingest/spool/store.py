@@ -68,6 +68,8 @@ class Store:
         self._bytes = self._points = 0
         self._first_us, self._last_us = NO_TIMES
         """All points of the entries lie between these."""
+        self._is_narrower = False
+        """Whether these may be further apart than they need be, since an entry at their edge is gone."""
         self._slots: dict[Path, Slot] = {}
         with told("use its folder"):
             self._own = self._claim()
@@ -138,6 +140,8 @@ class Store:
     def may_hold(self, first_us: int, last_us: int) -> bool:
         """Whether an entry may have a point with a time from `first_us` to `last_us`, microseconds from the epoch."""
         with self._books:
+            if self._is_narrower:
+                self._narrow()
             return first_us <= self._last_us and last_us >= self._first_us
 
     def read(self, entry: Entry) -> list[Request]:
@@ -159,8 +163,10 @@ class Store:
         """Remove an entry for good: it is in the database. Raises `SpoolFailed` when it may come back."""
         with told("remove an entry"):
             entry.path.unlink(missing_ok=True)
-            self._forget(entry)
-            files.sync_folder(entry.path.parent)
+            try:
+                files.sync_folder(entry.path.parent)
+            finally:
+                self._forget(entry)  # not before it is gone for good: from now on its points may be corrected past it
 
     def quarantine(self, entry: Entry, reason: str) -> Path:
         """Set an entry aside, with the reason beside it; where it lies now. Raises `SpoolFailed`."""
@@ -172,10 +178,12 @@ class Store:
             except FileNotFoundError:
                 self._forget(entry)
                 raise
-            self._forget(entry)
-            self._count_aside(slot, entry.size_bytes)
-            files.sync_folder(slot.quarantine)
-            files.sync_folder(slot.folder)
+            try:
+                files.sync_folder(slot.quarantine)
+                files.sync_folder(slot.folder)
+            finally:
+                self._forget(entry)
+                self._count_aside(slot, entry.size_bytes)
         self._write_reason(slot, aside, reason)
         return aside
 
@@ -233,8 +241,14 @@ class Store:
             if self._slots[entry.path.parent].entries.pop(entry.sequence, None) is not None:
                 self._bytes -= entry.size_bytes
                 self._points -= entry.points
-            if not any(slot.entries for slot in self._slots.values()):
-                self._first_us, self._last_us = NO_TIMES
+                self._is_narrower |= entry.first_us <= self._first_us or entry.last_us >= self._last_us
+
+    def _narrow(self) -> None:
+        """Let the bounds of the times be those of what is left: one far point must not stand for all to come."""
+        left = [entry for slot in self._slots.values() for entry in slot.entries.values()]
+        self._first_us = min((entry.first_us for entry in left), default=NO_TIMES[0])
+        self._last_us = max((entry.last_us for entry in left), default=NO_TIMES[1])
+        self._is_narrower = False
 
     def _count_aside(self, slot: Slot, size_bytes: int, entries: int = 1) -> None:
         with self._books:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.spool import files
 from ingest.spool.entry import pack
 from ingest.spool.errors import CorruptEntry, SpoolFailed, SpoolFull, UnknownVersion
 from ingest.spool.files import BLOCK_BYTES
@@ -47,6 +48,45 @@ def test_totals_are_counted(store: Store, make: Make) -> None:
     store.remove(first)
     store.remove(first)
     assert store.totals() == Totals(BLOCK_BYTES, 1, make(3).points, make(3).received_us, 0, 0)
+
+
+def test_the_times_are_those_of_what_is_left(store: Store, make: Make) -> None:
+    """An entry with a point far ahead stands for that time while it waits, and not for what comes after it."""
+    far = make(1_000_000)
+    entries = [store.append([make(n)]) for n in (1, 2)]
+    entries.append(store.append([make(3), far]))
+    store.append([make(4)])
+
+    def held(number: int) -> bool:
+        at_us = make(number).received_us
+        return store.may_hold(at_us, at_us)
+
+    assert [held(n) for n in (0, 1, 2, 4, 5, 1_000_000)] == [False, True, True, True, True, True]
+    for entry in entries:
+        store.remove(entry)
+    assert [held(n) for n in (2, 3, 4, 5, 1_000_000)] == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("change", ["remove", "quarantine"])
+def test_an_entry_is_there_until_it_is_gone_for_good(
+    store: Store, make: Make, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """While its end is not durable nothing may go past it, which it would undo if it came back."""
+    entry = store.append([make(1)])
+    seen: list[bool] = []
+    sync_folder = files.sync_folder
+
+    def watched(folder: Path) -> None:
+        seen.append(store.may_hold(entry.first_us, entry.last_us))
+        sync_folder(folder)
+
+    monkeypatch.setattr(files, "sync_folder", watched)
+    if change == "remove":
+        store.remove(entry)
+    else:
+        store.quarantine(entry, "bad")
+    assert seen[0]
+    assert not store.may_hold(entry.first_us, entry.last_us)
 
 
 def test_a_restart_finds_what_was_kept(folder: Path, make: Make) -> None:
