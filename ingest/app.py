@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -25,8 +26,9 @@ from ingest.names import Limits
 from ingest.routes import Intake, add_routes
 from ingest.series import SeriesCache
 from ingest.settings import IngestSettings
+from ingest.spool.errors import SpoolFailed
 from ingest.spool.queue import SpoolQueue
-from ingest.spool.store import Store, Totals
+from ingest.spool.store import Store, Totals, survey
 from ingest.writer import Writer
 from service import logs
 from service.settings import MEBIBYTES
@@ -109,6 +111,7 @@ def create_app(settings: IngestSettings) -> web.Application:
 def _open_spool(settings: IngestSettings, instruments: Instruments) -> SpoolQueue | None:
     """The spool, if there is to be one. Raises `SpoolFailed` when its folder cannot be used."""
     if settings.spool == "off":
+        _tell_of_leftovers(settings.spool_directory)
         return None
     store = Store(
         settings.spool_directory,
@@ -122,6 +125,21 @@ def _open_spool(settings: IngestSettings, instruments: Instruments) -> SpoolQueu
     instruments.spool_points.set_function(lambda: store.totals().points)
     instruments.spool_oldest.set_function(lambda: _age_seconds(store.totals()))
     return SpoolQueue(store)
+
+
+def _tell_of_leftovers(folder: Path) -> None:
+    """What was acknowledged before the spool was turned off must not be forgotten."""
+    try:
+        entries = sum(len(slot.entries) for slot in survey(folder).values())
+    except SpoolFailed as error:
+        log.warning("the spool is off, and whether anything waits in it is not known", error=str(error))
+        return
+    if entries:
+        log.error(
+            "acknowledged points wait in the spool, which is off: python -m ingest spool replay writes them",
+            entries=entries,
+            folder=str(folder),
+        )
 
 
 def _age_seconds(totals: Totals) -> float:

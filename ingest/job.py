@@ -50,6 +50,11 @@ class Job:
     _is_late: bool = False
 
     @property
+    def is_given_up(self) -> bool:
+        """Whether its caller waits no more, and writes its points again, while the database may be at work on it."""
+        return self.is_repeatable and self._is_late
+
+    @property
     def size_bytes(self) -> int:
         """What its points hold in memory."""
         return sum(columns.size_bytes for columns in self.shapes)

@@ -5,7 +5,8 @@
    is known to take nothing from anybody, at once.
 3. So is a request with points of a time that a spooled one may have too. It must not overtake that: of two values of
    one point, the one that was acknowledged last is to stay.
-4. When the spool cannot take it either, it is refused, and the client is to send it again.
+4. When the spool cannot take it, it is written, and waited for as if there were no spool: whoever is refused by both is
+   to send it again. Somebody has to find out that the database is back, when the spool has nothing to try with.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from ingest.instruments import Instruments
 from ingest.points import Batch
 from ingest.spool.entry import Request
-from ingest.spool.errors import SpoolUnavailable
+from ingest.spool.errors import SpoolTooOld, SpoolUnavailable
 from ingest.spool.queue import SpoolQueue
 from ingest.writer import Writer
 from service import logs
@@ -39,6 +40,8 @@ class Keeper:
         self._spool = spool
         self._max_age_seconds = max_age_seconds
         self._instruments = instruments
+        self._refusal = ""
+        """Why the spool took nothing, as it was logged last; empty since it took something."""
 
     async def keep(self, batch: Batch, form: str, precision_ns: int, received_us: int, body: bytes) -> Durability:
         """Keep the batch's accepted points, which were decoded from `body`; some may still be rejected.
@@ -50,7 +53,9 @@ class Keeper:
             return "committed"
         first_us, last_us = _times(batch)
         outage = Unavailable("the database cannot take points now")
-        if not self._writer.is_out and not self._spool.store.may_hold(first_us, last_us):
+        may_go_past = not self._spool.store.may_hold(first_us, last_us)
+        is_tried = may_go_past and not self._writer.is_out
+        if is_tried:
             try:
                 await self._writer.write(batch, is_repeatable=True)
             except Unavailable as error:
@@ -58,22 +63,34 @@ class Keeper:
             else:
                 return "committed"
         request = Request(form, precision_ns, received_us, first_us, last_us, batch.accepted_count, body)
-        await self._spool_up(request, self._spool, outage)
+        try:
+            await self._spool_up(request, self._spool)
+        except SpoolUnavailable as error:
+            if is_tried:
+                await self._writer.settled()  # refused is to mean over: not to be committed after what is sent next
+            elif may_go_past and not self._spool.store.may_hold(first_us, last_us):
+                await self._writer.write(batch)
+                return "committed"
+            raise Unavailable(f"{outage.message}, and {error}") from error
         return "spooled"
 
-    async def _spool_up(self, request: Request, spool: SpoolQueue, outage: Unavailable) -> None:
-        oldest_us = spool.store.totals().oldest_us
-        if oldest_us is not None and time.time() - oldest_us / 1e6 > self._max_age_seconds:
-            self._instruments.spool_refused.labels("age").inc()
-            raise Unavailable(
-                f"{outage.message}, and the spool has waited {self._max_age_seconds:g} s (INGEST_SPOOL_MAX_AGE_SECONDS)"
-            )
+    async def _spool_up(self, request: Request, spool: SpoolQueue) -> None:
+        """Spool a request. Raises `SpoolUnavailable`, counted, and logged when it is not as it was before."""
         began = time.monotonic()
         try:
+            oldest_us = spool.store.totals().oldest_us
+            if oldest_us is not None and time.time() - oldest_us / 1e6 > self._max_age_seconds:
+                raise SpoolTooOld(f"the spool has waited {self._max_age_seconds:g} s (INGEST_SPOOL_MAX_AGE_SECONDS)")
             await spool.keep(request)
         except SpoolUnavailable as error:
             self._instruments.spool_refused.labels(error.reason).inc()
-            raise Unavailable(f"{outage.message}, and {error}") from error
+            if error.reason != self._refusal:
+                log.warning("the spool takes nothing", error=str(error), reason=error.reason)
+            self._refusal = error.reason
+            raise
+        if self._refusal:
+            log.info("the spool takes requests again")
+            self._refusal = ""
         self._instruments.spool_seconds.observe(time.monotonic() - began)
 
 

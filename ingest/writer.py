@@ -8,6 +8,8 @@
 4. A request that is too much for one merge is taken out of the copiers' way: the splitter commits it in portions, of
    several such requests one portion each in turn.
 5. The acknowledgement is the commit: `write` returns when the points are in the database, and not before.
+6. A request that was given up may still be committed by a copier or the splitter that has it in its hands: what is to be
+   written after it waits for `settled`.
 
 What waits is bounded by the budget that each request holds until its answer (`budget`), not here.
 """
@@ -51,6 +53,9 @@ class Writer:
         self._too_much = JobQueue()
         self.is_out = False
         """Whether the database takes nothing from anybody, by what it did last."""
+        self._in_hand: set[Job] = set()
+        """The jobs that copiers and the splitter are at."""
+        self._let_go = asyncio.Event()
         instruments.queued_requests.set_function(lambda: len(self._ready))
         instruments.split_requests.set_function(lambda: len(self._too_much))
 
@@ -74,6 +79,15 @@ class Writer:
             self._unknown.discard(job)
             self._ready.discard(job)
             self._too_much.discard(job)
+
+    async def settled(self) -> None:
+        """Return when nothing is under way any more that was given up: from then on it cannot be committed.
+
+        That takes as long as the longest statement, when the server does not answer.
+        """
+        while any(job.is_given_up for job in self._in_hand):
+            self._let_go.clear()
+            await self._let_go.wait()
 
     async def run(self) -> None:
         """Run the learner, the copiers and the splitter until cancelled."""
@@ -145,7 +159,8 @@ class Writer:
             for job in jobs:
                 self._instruments.wait_seconds.observe(began - job.queued_at)
             with _answered(jobs):
-                await self._ladder.commit(jobs)
+                with self._held(jobs):
+                    await self._ladder.commit(jobs)
                 self.is_out = self._ladder.is_out
                 self._instruments.commit_seconds.observe(time.monotonic() - began)
                 await pause.after(has_failed=self._try_again([job for job in jobs if not job.done.done()]))
@@ -155,7 +170,8 @@ class Writer:
         while True:
             jobs = await self._too_much.take(max_bytes=0)
             with _answered(jobs):
-                await self._ladder.split(jobs[0])
+                with self._held(jobs):
+                    await self._ladder.split(jobs[0])
                 self.is_out = self._ladder.is_out
                 await pause.after(has_failed=self._go_on(jobs[0]))
 
@@ -171,6 +187,15 @@ class Writer:
             self._too_much.put(job)
             return job.setback is Meaning.AGAIN
         return self._try_again([job])
+
+    @contextmanager
+    def _held(self, jobs: Sequence[Job]) -> Iterator[None]:
+        self._in_hand.update(jobs)
+        try:
+            yield
+        finally:
+            self._in_hand.difference_update(jobs)
+            self._let_go.set()
 
     def _try_again(self, jobs: Sequence[Job]) -> bool:
         """Let jobs that were set back wait for what they need next; True when nobody's would be committed now."""

@@ -2,7 +2,8 @@
 
 SpoolError
 ├── SpoolUnavailable    what was asked for cannot be done now
-│   ├── SpoolFull       past a bound of ours
+│   ├── SpoolFull       past the bound of its bytes
+│   ├── SpoolTooOld     past the bound of its age
 │   └── SpoolFailed     the operating system refuses; `reason` is its name for that, such as ENOSPC
 └── UnreadableEntry     an entry that can be set aside, but not replayed
     ├── CorruptEntry    not what was written
@@ -30,9 +31,15 @@ class SpoolUnavailable(SpoolError):
 
 
 class SpoolFull(SpoolUnavailable):
-    """The requests would go past a bound; they are not kept."""
+    """The requests would go past the bound of bytes; they are not kept."""
 
     reason = "full"
+
+
+class SpoolTooOld(SpoolUnavailable):
+    """What waits has waited for so long that no more is to wait behind it."""
+
+    reason = "age"
 
 
 class SpoolFailed(SpoolUnavailable):
