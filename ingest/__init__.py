@@ -12,7 +12,8 @@
    unique, `portions` divides what is too much for one merge, `sqlstates` classes errors. Every request gets its own
    outcome.
 8. `answers` tells the client: committed, or spooled, or what was rejected and why.
-9. `drainer` writes what was spooled when the database is back, by steps 3 and 5 to 7.
+9. `drainer` has what was spooled written when the database is back (`replay`), by steps 3 and 5 to 7, in the order that
+   matters (`deferred`).
 
 `app` puts these together, `database` makes their connections, `settings` and `instruments` list theirs, `holds` watches
 the event loop that they share; `commands` lets people look after the spool.

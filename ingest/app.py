@@ -23,6 +23,7 @@ from ingest.instruments import Instruments
 from ingest.keeper import Keeper
 from ingest.ladder import Ladder
 from ingest.names import Limits
+from ingest.replay import Replay
 from ingest.routes import Intake, add_routes
 from ingest.series import SeriesCache
 from ingest.settings import IngestSettings
@@ -82,7 +83,8 @@ def create_app(settings: IngestSettings) -> web.Application:
     spool = _open_spool(settings, instruments)
     parts: list[Callable[[], Coroutine[Any, Any, None]]] = [watch.run, writer.run, partial(holds.watch, instruments)]
     if spool is not None:
-        parts.append(Drainer(spool, writer, catalog, decoders, settings.spool_patience_seconds, instruments).run)
+        replay = Replay(writer, catalog, decoders)
+        parts.append(Drainer(spool, replay, settings.spool_patience_seconds, instruments).run)
 
     async def running(_: web.Application) -> AsyncIterator[None]:
         await pool

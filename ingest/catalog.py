@@ -30,6 +30,9 @@ SERIES_A_CALL = 5_000
 LOCKED_SECONDS = 3.0
 """How long a table is left alone that could not be extended: each try holds up its writers for a second."""
 
+TOO_NEW = "max_new_series"
+"""The reason of points that are rejected in this minute only."""
+
 EPOCH = "SELECT catalog.epoch()"
 ENSURE_FIELDS = "SELECT name, column_name FROM catalog.ensure_fields($1, $2, $3, $4)"
 ENSURE_SERIES = "SELECT catalog.ensure_series($1, $2::text[]::jsonb[], $3, $4, $5)"
@@ -198,7 +201,7 @@ class Catalog:
         """Why `series` was not made."""
         if series in self._too_new:
             bound = f"at most {self._limits.max_new_series_per_minute} are made in one"
-            return "max_new_series", f"too many new series in this minute, {bound} (INGEST_MAX_NEW_SERIES_PER_MINUTE)"
+            return TOO_NEW, f"too many new series in this minute, {bound} (INGEST_MAX_NEW_SERIES_PER_MINUTE)"
         bound = f"at most {self._limits.max_series} are allowed"
         return "max_series", f"no room for a new series, {bound} (INGEST_MAX_SERIES)"
 

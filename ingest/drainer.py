@@ -1,63 +1,52 @@
 """The drainer: what was spooled is written into the database as soon as that takes points again, oldest first.
 
 1. An entry is read, its requests are decoded as they were when they came, and written through the same ladder as fresh
-   ones, all at once: they were acknowledged together, so their order does not matter. The next entry waits for them.
+   ones (`replay`), all at once: they were acknowledged together, so their order does not matter. The next entry waits
+   for them.
 2. An entry whose points are all committed is removed. A crash before that writes them once more, which changes nothing:
-   nothing fresh that has the same points was let past (`keeper`).
+   nothing that has the same points was let past, neither fresh (`keeper`) nor spooled (`deferred`).
 3. In an outage everything waits, and the drainer's own tries find out when it is over.
 4. A request that the database refuses for good is set aside, as an entry is that cannot be read: in the quarantine,
-   with the reason. One that is refused for another reason than an outage steps back behind the others and is tried
-   again, less and less often, and set aside when that has gone on for too long.
+   with the reason.
+5. An entry with a request that is refused for another reason than an outage steps back behind the others that have none
+   of its points, and is tried again, less and less often. What has been refused for too long is set aside.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ingest.catalog import Catalog
-from ingest.decoders import FORMS, Decoders
+from ingest.deferred import Deferred
 from ingest.instruments import Instruments
-from ingest.points import Batch
+from ingest.replay import Refused, Replay
 from ingest.spool.entry import Request
 from ingest.spool.errors import SpoolUnavailable, UnreadableEntry
 from ingest.spool.queue import SpoolQueue
 from ingest.spool.slot import Entry
 from ingest.waiting import Pause
-from ingest.writer import Writer
 from service import logs
-from service.errors import BadRequest, Unavailable
+from service.errors import Unavailable
 
 log = logs.get(__name__)
 
-FIRST_BREAK_SECONDS = 1.0
-LONGEST_BREAK_SECONDS = 60.0
-"""Between two tries of an entry that the database refuses while it takes others."""
+Fault = Refused | Unavailable | SpoolUnavailable
+"""What keeps a request from being done with: for good, or for now."""
 
 
 class Drainer:
     """Writes what is in the spool; one for each spool."""
 
-    def __init__(
-        self,
-        spool: SpoolQueue,
-        writer: Writer,
-        catalog: Catalog,
-        decoders: Decoders,
-        patience_seconds: float,
-        instruments: Instruments,
-    ) -> None:
+    def __init__(self, spool: SpoolQueue, replay: Replay, patience_seconds: float, instruments: Instruments) -> None:
         self._spool = spool
-        self._writer = writer
-        self._catalog = catalog
-        self._decoders = decoders
+        self._replay = replay
         self._patience_seconds = patience_seconds
         self._instruments = instruments
-        self._stepped_back: dict[Path, _Break] = {}
+        self._deferred = Deferred()
+        instruments.spool_deferred.set_function(lambda: len(self._deferred))
 
     async def run(self) -> None:
         """Drain until cancelled."""
@@ -65,124 +54,107 @@ class Drainer:
         while True:
             entry = await self._next()
             try:
-                await self._drain(entry)
-            except _Outage:
-                await pause.after(has_failed=True)
+                is_done_with = await self._drain(entry)
             except SpoolUnavailable as error:
-                log.warning("the spool cannot be drained now", error=str(error))
-                await pause.after(has_failed=True)
-            except Exception:
-                log.exception(
-                    "an entry of the spool could not be written because of a fault of ingest", **_named(entry)
-                )
-                await self._postpone(entry, "a fault of ingest")
-            else:
-                await pause.after(has_failed=False)
+                log.warning("the spool cannot be drained now", error=str(error), **_named(entry))
+                is_done_with = False
+            await pause.after(has_failed=not is_done_with)
 
     async def _next(self) -> Entry:
-        """The oldest entry that has not stepped back, or whose break is over."""
+        """The oldest entry that is not to let others go first."""
         while True:
             now = time.monotonic()
-            resting = {path: one.ends_at for path, one in self._stepped_back.items() if one.ends_at > now}
+            resting = self._deferred.resting(now)
+            ends = [ends_at for ends_at in resting.values() if ends_at is not None]
             try:
-                async with asyncio.timeout(min(resting.values()) - now if resting else None):
+                async with asyncio.timeout(min(ends) - now if ends else None):
                     return await self._spool.next(resting.keys())
             except TimeoutError:
                 continue
 
-    async def _drain(self, entry: Entry) -> None:
-        """Write an entry, and remove it. Raises `_Outage`, and what the spool raises."""
+    async def _drain(self, entry: Entry) -> bool:
+        """Write an entry, and remove it; False when there is to be a pause. Raises what the spool does."""
         try:
             requests = await self._spool.read(entry)
         except UnreadableEntry as error:
             await self._set_aside(entry, str(error))
-            return
-        outcomes = await asyncio.gather(*(self._write(request) for request in requests), return_exceptions=True)
-        faults = [fault for fault in outcomes if isinstance(fault, BaseException)]
-        for fault in faults:
-            if not isinstance(fault, _Refused | Unavailable):
-                raise fault
-        if self._writer.is_out and any(isinstance(fault, Unavailable) for fault in faults):
-            raise _Outage
-        await self._settle(entry, requests, outcomes)
+            return True
+        if self._deferred.may_meet(entry):
+            extent = await self._replay.extent(requests)
+            if (ahead := self._deferred.ahead_of(entry, extent)) is not None:
+                return self._deferred.put_behind(entry, extent, ahead)
+        # What was given up before it was spooled must not be committed after what comes now.
+        await self._replay.writer.settled()
+        before = self._deferred.done(entry)
+        done = set(before)
+        faults = await self._write(requests, done)
+        if self._replay.writer.is_out and any(isinstance(fault, Unavailable) for fault in faults.values()):
+            return False
+        self._instruments.spool_drained.inc(sum(requests[number].points for number in done - before))
+        return await self._settle(entry, requests, faults, done)
+
+    async def _write(self, requests: Sequence[Request], done: set[int]) -> dict[int, Fault]:
+        """Write the requests that are not `done`, and add those that are then; the faults of the others, by number."""
+        left = [number for number in range(len(requests)) if number not in done]
+        outcomes = await asyncio.gather(*(self._outcome(requests[number]) for number in left))
+        done.update(number for number, fault in zip(left, outcomes, strict=True) if fault is None)
+        return {number: fault for number, fault in zip(left, outcomes, strict=True) if fault is not None}
+
+    async def _outcome(self, request: Request) -> Fault | None:
+        try:
+            await self._replay.write(request)
+        except (Refused, Unavailable) as fault:
+            return fault
+        except Exception:
+            log.exception("a spooled request could not be written because of a fault of ingest", points=request.points)
+            return Unavailable("a fault of ingest; its log has it")
+        return None
 
     async def _settle(
-        self, entry: Entry, requests: Sequence[Request], outcomes: Sequence[BaseException | None]
-    ) -> None:
-        """Act on each request's outcome: none, `_Refused` for good or `Unavailable` for now."""
-        results = list(zip(requests, outcomes, strict=True))
-        again = [(request, fault) for request, fault in results if isinstance(fault, Unavailable)]
-        if len(again) == len(results):
-            await self._postpone(entry, str(again[0][1]))
-            return
-        for request, fault in results:
-            if isinstance(fault, _Refused):
-                aside = await self._spool.quarantine_requests([request], str(fault))
-                self._tell(aside, request.points, str(fault))
-        # By themselves: those that are committed must not be written again later, and undo corrections.
-        for request, _ in again:
-            await self._spool.keep(request)
+        self, entry: Entry, requests: Sequence[Request], faults: dict[int, Fault], done: set[int]
+    ) -> bool:
+        """Set aside what is refused for good or for too long; the rest steps back, if there is any."""
+        is_over = self._deferred.refused_seconds(entry, time.monotonic()) > self._patience_seconds
+        for_good = {number: fault for number, fault in faults.items() if is_over or isinstance(fault, Refused)}
+        if len(for_good) == len(requests):
+            await self._set_aside(entry, ", ".join(dict.fromkeys(map(str, for_good.values()))))
+            return True
+        for number, fault in for_good.items():
+            try:
+                aside = await self._spool.quarantine_requests([requests[number]], str(fault))
+            except SpoolUnavailable as error:  # a full disk, say: others can be drained, which makes room
+                faults[number] = error
+            else:
+                self._tell(aside, requests[number].points, str(fault))
+                del faults[number]
+                done.add(number)
+        if faults:
+            return await self._step_back(entry, requests, faults, done)
         await self._spool.remove(entry)
-        self._stepped_back.pop(entry.path, None)
-        self._instruments.spool_drained.inc(sum(request.points for request, fault in results if fault is None))
+        self._deferred.leave(entry)
+        return True
 
-    async def _write(self, request: Request) -> None:
-        """Commit a request's points. Raises `_Refused` when that cannot be, `Unavailable` when it cannot be now."""
-        if request.protocol not in FORMS:
-            raise _Refused(f"its form {request.protocol!r} is not known to this version of Tidemark")
-        batch = Batch(self._decoders.cache.limits, self._catalog.generation)
-        decode = self._decoders.decode
-        try:
-            async for _ in decode(request.protocol, request.body, batch, request.precision_ns, request.received_us):
-                pass
-            await self._writer.write(batch)
-        except BadRequest as error:
-            raise _Refused(error.message) from error
-        if batch.accepted_count < request.points:  # a limit has been reached, or made smaller
-            reasons = ", ".join(sorted({rejection.text for rejection in batch.rejections}))
-            raise _Refused(f"{request.points - batch.accepted_count} of its points are rejected now: {reasons}")
-
-    async def _postpone(self, entry: Entry, reason: str) -> None:
-        """Let others go first, for twice as long each time; set the entry aside when that has gone on for too long."""
-        now = time.monotonic()
-        last = self._stepped_back.get(entry.path)
-        if last is not None and now - last.since > self._patience_seconds:
-            await self._set_aside(entry, reason)
-            return
-        since, seconds = (
-            (last.since, min(2 * last.seconds, LONGEST_BREAK_SECONDS)) if last else (now, FIRST_BREAK_SECONDS)
-        )
-        self._stepped_back[entry.path] = _Break(since, seconds, now + seconds)
-        log.warning(
-            "an entry of the spool steps back behind the others", reason=reason, seconds=seconds, **_named(entry)
-        )
+    async def _step_back(
+        self, entry: Entry, requests: Sequence[Request], faults: Mapping[int, Fault], done: set[int]
+    ) -> bool:
+        seconds = self._deferred.step_back(entry, await self._replay.extent(requests), done, time.monotonic())
+        if seconds:
+            log.warning(
+                "an entry of the spool steps back behind the others",
+                reason=str(next(iter(faults.values()))),
+                seconds=seconds,
+                **_named(entry),
+            )
+        return bool(seconds)
 
     async def _set_aside(self, entry: Entry, reason: str) -> None:
         aside = await self._spool.quarantine(entry, reason)
-        self._stepped_back.pop(entry.path, None)
+        self._deferred.leave(entry)
         self._tell(aside, entry.points, reason)
 
     def _tell(self, aside: Path, points: int, reason: str) -> None:
         self._instruments.spool_quarantined.inc()
         log.error("acknowledged points were set aside", file=str(aside), points=points, reason=reason)
-
-
-class _Outage(Exception):
-    """The database takes nothing from anybody."""
-
-
-class _Refused(Exception):
-    """The database refuses points of a request for good."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Break:
-    """How long an entry lets others go first."""
-
-    since: float
-    """When it first stepped back, by `time.monotonic`."""
-    seconds: float
-    ends_at: float
 
 
 def _named(entry: Entry) -> dict[str, Any]:

@@ -83,6 +83,11 @@ class Instruments:
         self.spool_entries = Gauge(
             "ingest_spool_entries", "Entries of the spool, by kind.", ["kind"], registry=registry
         )
+        self.spool_deferred = Gauge(
+            "ingest_spool_deferred",
+            "Entries of the spool that let others go first: refused for now, or behind one that is.",
+            registry=registry,
+        )
         self.spool_points = Gauge("ingest_spool_points", "Points that wait in the spool.", registry=registry)
         self.spool_oldest = Gauge(
             "ingest_spool_oldest_seconds",

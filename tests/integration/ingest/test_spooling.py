@@ -126,6 +126,38 @@ async def test_a_correction_goes_behind_what_it_corrects(
     assert ingest.rows("SELECT f FROM held ORDER BY time") == [(0.0,), (3.0,)]
 
 
+@pytest.mark.parametrize(("stored", "merges"), [([], 2), ([f"m,host=a f=1 {T + 1}"], 3)], ids=["new", "stored already"])
+async def test_what_was_given_up_is_not_committed_after_its_correction(
+    serve_ingest: ServeIngest,
+    write: Write,
+    database: str,
+    tmp_path: Path,
+    eventually: Eventually,
+    owner: psycopg.Connection,
+    stored: list[str],
+    merges: int,
+) -> None:
+    """A write that takes too long is spooled; when it comes through after all, what came since stays."""
+    ingest = await spooling(serve_ingest, tmp_path, SecretStr(database), write)
+    for line in stored:
+        assert durability(await write(ingest, line)) == (204, "committed")
+    owner.execute(SLOW_ONCE)
+    assert durability(await write(ingest, f"m,host=a f=2 {T + 1}")) == (204, "spooled")
+    assert durability(await write(ingest, f"n,host=a f=0 {T + 50}")) == (204, "spooled")
+    assert durability(await write(ingest, f"m,host=a f=3 {T + 1}")) == (204, "spooled")
+    with pytest.raises(TimeoutError):  # nothing is drained past what is under way
+        async with asyncio.timeout(1):
+            await eventually(lambda: is_drained(ingest))
+    owner.execute("UPDATE public.gate SET is_open = true")
+    await eventually(lambda: is_drained(ingest))
+
+    async def is_over() -> bool:
+        return await ingest.counted("ingest_ladder_total", rung="merge") == merges
+
+    await eventually(is_over)
+    assert ingest.rows("SELECT f FROM m ORDER BY time") == [(0.0,), (3.0,)]
+
+
 @pytest.mark.parametrize(
     ("bound", "setting", "reason"),
     [({"spool_max_bytes": 4096}, "4096 bytes of 4096", "full"), ({"spool_max_age_seconds": 0.2}, "MAX_AGE", "age")],
