@@ -170,9 +170,9 @@ def engine_folder() -> Path:
 
 
 @contextmanager
-def open_folder() -> Iterator[Path]:
-    """A temporary folder that every account can reach."""
-    path = Path(tempfile.mkdtemp(prefix="tidemark-test-")).resolve()
+def open_folder(place: Path | None = None) -> Iterator[Path]:
+    """A temporary folder that every account can reach, in `place` if that is named."""
+    path = Path(tempfile.mkdtemp(prefix="tidemark-test-", dir=place)).resolve()
     try:
         path.chmod(0o755)
         yield path

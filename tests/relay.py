@@ -32,6 +32,8 @@ class Relay:
         """Connections yet to fall silent in place of a COMMIT, and to be left open."""
         self.delay_seconds = 0.0
         """For which all bytes are held up."""
+        self._refusals = 0
+        """How many want that nobody connects."""
         self.port = 0
 
     async def open(self) -> None:
@@ -54,14 +56,14 @@ class Relay:
             pipe.cancel()
 
     def refuse(self) -> None:
-        """Cut all connections, and let nobody connect."""
-        self._server.close()
+        """Cut all connections, and reset new ones, until it has been told to accept as often as to refuse."""
+        self._refusals += 1
         for writer in self._writers:
             writer.transport.abort()
 
-    async def accept(self) -> None:
-        """Let everybody connect again."""
-        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
+    def accept(self) -> None:
+        """Let everybody connect again, unless somebody else refuses still."""
+        self._refusals -= 1
 
     def reset(self) -> None:
         """Reset all connections."""
@@ -95,6 +97,11 @@ class Relay:
             self._writers.discard(writer)
             return
         self._writers.add(back)
+        if self._refusals:
+            for one in (writer, back):
+                _reset(one)
+                self._writers.discard(one)
+            return
         loses: list[bool] = []
         for pipe in (self._pipe("there", reader, back, writer, loses), self._pipe("back", there, writer, back, loses)):
             task = asyncio.create_task(pipe)

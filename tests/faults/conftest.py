@@ -22,6 +22,14 @@ from tests.faults.processes import Server, quiet_port
 from tests.faults.site import Ground, Site
 from tests.small_disk import make_tablespace, small_disk
 
+FAULTS_OF_OURS = (
+    "because of a fault of ingest",
+    "a part of ingest has ended",
+    "a request failed unexpectedly",
+    "the disk has lost it",
+)
+"""What ingest may not log, whatever strikes."""
+
 
 @dataclass
 class Figures:
@@ -35,6 +43,7 @@ class Figures:
         """All of it in one line."""
         counts = {
             "acknowledged": sum(report.acknowledged for report in self.reports),
+            "in damaged entries": sum(report.aside for report in self.reports),
             **{
                 name: sum(len(getattr(report, name)) for report in self.reports)
                 for name in ("lost", "doubled", "wrong", "foreign")
@@ -74,7 +83,11 @@ def chance(request: pytest.FixtureRequest, figures: Figures) -> random.Random:
 @pytest.fixture(scope="session")
 def ground(shared_engine: Path) -> Iterator[Ground]:
     """One database for all faults, with fsync."""
-    with open_folder() as folder, small_disk(folder / "small") as disk:
+    with (
+        open_folder() as folder,
+        small_disk(folder / "small") as disk,
+        small_disk(folder / "spools") as spool,
+    ):
         server = Server(commands_in(folder, shared_engine, quiet_port()))
         try:
             server.start()
@@ -82,7 +95,7 @@ def ground(shared_engine: Path) -> Iterator[Ground]:
             if disk is not None:
                 with server.connect() as owner:
                     make_tablespace(owner, "small", disk)
-            yield Ground(server, disk, float(os.environ.get("TIDEMARK_FAULTS_PAUSE_SECONDS", "8")))
+            yield Ground(server, disk, spool, float(os.environ.get("TIDEMARK_FAULTS_PAUSE_SECONDS", "8")))
         finally:
             server.close()
 
@@ -106,5 +119,7 @@ def struck(request: pytest.FixtureRequest, ground: Ground, chance: random.Random
             figures.reports.append(report)
             assert report.is_clean, report
             assert not site.load.unexpected, site.load.unexpected
+            assert {text: site.ingest.logged(text) for text in FAULTS_OF_OURS} == dict.fromkeys(FAULTS_OF_OURS, 0)
+            assert len(site.set_aside()) == (0 if site.ledger.is_mended else site.ledger.damaged_entries)
 
     return strike

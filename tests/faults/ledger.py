@@ -30,12 +30,10 @@ class Point:
 
 @dataclass(slots=True)
 class Cell:
-    """What is known of a key."""
+    """What is known of a key. Its numbers grow in the order in which they were sent."""
 
-    acknowledged: int | None = None
-    """The number that was acknowledged last."""
-    maybe: list[int] = field(default_factory=list)
-    """The numbers sent after it, which may be stored or not."""
+    sent: list[int] = field(default_factory=list)
+    acknowledged: list[int] = field(default_factory=list)
 
 
 class Ledger:
@@ -44,6 +42,11 @@ class Ledger:
     def __init__(self) -> None:
         self.cells: dict[Key, Cell] = {}
         self.acknowledged_points = 0
+        self.aside: set[int] = set()
+        """Numbers that lay in what a fault has damaged: they cannot be stored unless that is repaired."""
+        self.damaged_entries = 0
+        self.is_mended = False
+        """Whether all of that was repaired and written: then it must be there, and may have replaced later ones."""
         self._numbers = count(1)
 
     def point(self, key: Key) -> Point:
@@ -53,15 +56,22 @@ class Ledger:
     def sent(self, points: Iterable[Point]) -> None:
         """These are about to be sent for the first time."""
         for point in points:
-            self.cells.setdefault(point.key, Cell()).maybe.append(point.number)
+            self.cells.setdefault(point.key, Cell()).sent.append(point.number)
 
     def acknowledged(self, points: Iterable[Point]) -> None:
         """These have been promised; what was sent before them does not count any more."""
         for point in points:
-            cell = self.cells[point.key]
-            cell.acknowledged = point.number
-            cell.maybe = [number for number in cell.maybe if number > point.number]
+            self.cells[point.key].acknowledged.append(point.number)
             self.acknowledged_points += 1
+
+    def damaged(self, numbers: Iterable[int]) -> None:
+        """One more entry is damaged, in which these lie."""
+        self.aside.update(numbers)
+        self.damaged_entries += 1
+
+    def promised(self, cell: Cell) -> int | None:
+        """The number that was acknowledged last, but for what is damaged; None when nothing need be stored."""
+        return max((number for number in cell.acknowledged if number not in self.aside), default=None)
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,8 @@ class Report:
 
     acknowledged: int
     """Points that were acknowledged, corrections included."""
+    aside: int
+    """Points of entries that a fault has damaged, which were set aside."""
     lost: list[str]
     """Acknowledged, and not there."""
     doubled: list[str]
@@ -85,7 +97,7 @@ class Report:
         return not (self.lost or self.doubled or self.wrong or self.foreign)
 
     def __str__(self) -> str:
-        found = [f"{self.acknowledged} points acknowledged"]
+        found = [f"{self.acknowledged} points acknowledged", f"{self.aside} in damaged entries"]
         for name in ("lost", "doubled", "wrong", "foreign"):
             cases: list[str] = getattr(self, name)
             found.append(f"{len(cases)} {name}" + "".join(f"\n    {case}" for case in cases[:SHOWN]))
@@ -96,19 +108,21 @@ def compare(ledger: Ledger, rows: Iterable[Row]) -> Report:
     """Judge the rows that were found."""
     found = list(rows)
     times = Counter(key for key, _, _ in found)
-    wrong = []
+    lost, wrong = [], []
+    for key, cell in ledger.cells.items():
+        promised = ledger.promised(cell)
+        if key not in times and (cell.acknowledged if ledger.is_mended else promised is not None):
+            lost.append(f"{key}: acknowledged {cell.acknowledged}")
     for key, a, b in found:
-        if (cell := ledger.cells.get(key)) is not None:
-            allowed = {cell.acknowledged, *cell.maybe}
+        if (known := ledger.cells.get(key)) is not None:
+            least = ledger.promised(known) or 0
+            allowed = [one for one in known.sent if one >= least or (ledger.is_mended and one in ledger.aside)]
             if a not in allowed or b is None or a != -b:
-                wrong.append(f"{key}: a={a} b={b}, acknowledged {cell.acknowledged}, perhaps {cell.maybe}")
+                wrong.append(f"{key}: a={a} b={b}, acknowledged {known.acknowledged}, of {known.sent} sent")
     return Report(
         acknowledged=ledger.acknowledged_points,
-        lost=[
-            f"{key}: acknowledged {cell.acknowledged}"
-            for key, cell in ledger.cells.items()
-            if cell.acknowledged is not None and key not in times
-        ],
+        aside=len(ledger.aside),
+        lost=lost,
         doubled=[f"{key}: {number} times" for key, number in times.items() if number > 1],
         wrong=wrong,
         foreign=[f"{key}" for key in times if key not in ledger.cells],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +23,6 @@ CLIENTS = 6
 PACE_SECONDS = 0.02
 """Between two bodies of a client: what is measured here is not speed."""
 RETRY_SECONDS = 0.1
-TRIES = 200
 ATTEMPT_SECONDS = 8.0
 POLL_SECONDS = 0.02
 
@@ -100,15 +100,21 @@ class Load:
                 await asyncio.sleep(PACE_SECONDS)
 
     async def _deliver(self, session: aiohttp.ClientSession, client: Client, points: Sequence[Point]) -> bool:
-        """Send until acknowledged; whether it was."""
+        """Send until acknowledged, or once only; whether it was acknowledged."""
         path, body = client.body(points)
-        for _ in range(1 if client.gives_up() else TRIES):
+        gives_up = client.gives_up()
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while True:
             answer = await self._attempt(session, path, body)
             self.answers[answer] += 1
             if answer in ("committed", "spooled"):
                 return True
             await asyncio.sleep(RETRY_SECONDS)
-        return False
+            if gives_up:
+                return False
+            if time.monotonic() > deadline:
+                self.unexpected.append(f"a body was not acknowledged in {DEADLINE_SECONDS} s, at last: {answer}")
+                return False
 
     async def _attempt(self, session: aiohttp.ClientSession, path: str, body: bytes) -> str:
         try:
@@ -165,7 +171,12 @@ class Client:
         if self._number % 3 == 1:
             return "/api/v1/points?precision=s", orjson.dumps([_as_json(point) for point in points])
         path = ("/write?precision=s", "", "/api/v2/write?precision=s")[self._number % 3]
-        return path, "\n".join(map(_as_line, points)).encode()
+        return path, line_body(points)
+
+
+def line_body(points: Sequence[Point]) -> bytes:
+    """The points in line protocol, with times in seconds."""
+    return "\n".join(map(_as_line, points)).encode()
 
 
 def _as_line(point: Point) -> str:

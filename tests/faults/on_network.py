@@ -91,7 +91,7 @@ async def unreachable_database(site: Site) -> None:
     try:
         await site.load.suffers(site.chance.randint(1, 8))
     finally:
-        await site.back.accept()
+        site.back.accept()
 
 
 async def silent_database(site: Site) -> None:

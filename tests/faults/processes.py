@@ -6,6 +6,7 @@ import asyncio
 import random
 import signal
 import socket
+import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -128,17 +129,31 @@ class Ingest:
     settings: dict[str, str]
     port: int = field(default_factory=quiet_port)
     running: Running = field(init=False)
+    started: list[Running] = field(default_factory=list)
+    """All that ran on the port, the last one included."""
 
     @property
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def _environment(self) -> dict[str, str]:
+        return self.commands.environment | self.settings | {"INGEST_PORT": str(self.port)}
+
+    def logged(self, text: str) -> int:
+        """How often its logs have this, those of earlier runs included."""
+        return sum(running.text().count(text) for running in self.started)
+
     async def start(self, module: str = "ingest", *arguments: str) -> None:
         """Start it, and wait until it listens."""
-        environment = self.commands.environment | self.settings | {"INGEST_PORT": str(self.port)}
-        self.running = self.commands.start(module, *arguments, env=environment)
+        self.running = self.commands.start(module, *arguments, env=self._environment)
+        self.started.append(self.running)
         await asyncio.to_thread(self.running.until, "listening")
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of its commands, with its settings, to the end."""
+        return self.commands.run("ingest", *arguments, env=self._environment)
 
     async def stop(self, number: signal.Signals) -> int:
         """Send a signal that ends it; its status."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from ingest.spool.store import survey
 from tests.conftest import open_folder
 from tests.faults.ledger import Ledger, Report, Row, compare
 from tests.faults.load import MEASUREMENTS, Load
@@ -49,6 +50,8 @@ class Site:
     chance: random.Random
     small_disk: Path | None
     """The small disk that the database is on, if it is."""
+    small_spool: Path | None
+    """The small disk that the spool is on, if it is."""
     pause_seconds: float
     """How long the database is paused."""
 
@@ -70,6 +73,15 @@ class Site:
     async def random_moment(self) -> None:
         """Let the load go on for a while that the seed decides."""
         await self.load.is_acknowledged(self.chance.randint(1, 40))
+
+    @property
+    def spool(self) -> Path:
+        """The folder of ingest's spool."""
+        return self.home / "spool"
+
+    def set_aside(self) -> list[Path]:
+        """The files that ingest has set aside."""
+        return [entry.path for slot in survey(self.spool).values() for entry in slot.quarantined]
 
     async def judge(self) -> Report:
         """Wait until the system has recovered, and compare the database with the ledger."""
@@ -103,15 +115,23 @@ class Ground:
     server: Server
     small_disk: Path | None
     """A disk of a few megabytes, where one may be mounted; a tablespace named `small` is on it."""
+    small_spool: Path | None
+    """Another one, for spools."""
     pause_seconds: float
 
     @asynccontextmanager
     async def site(
-        self, chance: random.Random, *, relayed: bool = False, on_small_disk: bool = False
+        self,
+        chance: random.Random,
+        *,
+        relayed: bool = False,
+        on_small_disk: bool = False,
+        on_small_spool: bool = False,
     ) -> AsyncIterator[Site]:
         """A new database with a load that runs until the body ends; with both relays in the way, or none."""
         tablespace = "small" if on_small_disk else "pg_default"
-        with open_folder() as home, self.server.database(tablespace) as database:
+        spool = self.small_spool if on_small_spool else None
+        with open_folder(spool) as home, self.server.database(tablespace) as database:
             url = self.server.url("ingest", database)
             async with _relay(url) as back:
                 settings = SETTINGS | {
@@ -123,9 +143,19 @@ class Ground:
                 async with _relay(ingest.url) as front:
                     ledger = Ledger()
                     load = Load(f"http://127.0.0.1:{front.port}" if relayed else ingest.url, chance, ledger)
-                    disk = self.small_disk if on_small_disk else None
                     site = Site(
-                        self.server, database, home, ingest, front, back, load, ledger, chance, disk, self.pause_seconds
+                        server=self.server,
+                        database=database,
+                        home=home,
+                        ingest=ingest,
+                        front=front,
+                        back=back,
+                        load=load,
+                        ledger=ledger,
+                        chance=chance,
+                        small_disk=self.small_disk if on_small_disk else None,
+                        small_spool=spool,
+                        pause_seconds=self.pause_seconds,
                     )
                     await ingest.start()
                     try:

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from tests.faults import on_database, on_ingest, on_network
+from tests.faults import on_database, on_ingest, on_network, on_spool
 from tests.faults.conftest import Figures, Struck
 from tests.faults.site import Ground, Site, Strike
 
@@ -20,13 +20,18 @@ async def test_round(
     request: pytest.FixtureRequest, struck: Struck, ground: Ground, chance: Random, figures: Figures, number: int
 ) -> None:
     """Faults of two places at least strike together, those of one place one after the other."""
-    has_small_disk = ground.small_disk is not None
-    database = [*on_database.FAULTS, on_database.disk_full] if has_small_disk else on_database.FAULTS
-    places = [on_ingest.FAULTS, database, on_network.FRONT, on_network.BACK]
-    chosen = [chance.sample(faults, chance.randint(1, 2)) for faults in chance.sample(places, chance.randint(2, 4))]
+    has_small_disks = ground.small_disk is not None and ground.small_spool is not None
+    database = [*on_database.FAULTS, on_database.disk_full] if has_small_disks else on_database.FAULTS
+    spool: list[Strike] = [on_spool.byte_flipped, on_spool.full_disk] if has_small_disks else [on_spool.byte_flipped]
+    ingest = [*on_ingest.FAULTS, *on_spool.WITH_A_START]
+    places = [ingest, database, on_network.FRONT, on_network.BACK, spool]
+    chosen = [
+        chance.sample(faults, chance.randint(1, 2)) for faults in chance.sample(places, chance.randint(2, len(places)))
+    ]
     names = [[strike.__name__ for strike in faults] for faults in chosen]
     request.node.add_report_section("setup", "faults", f"together: {names}")
-    async with struck(relayed=True, on_small_disk=has_small_disk) as site, asyncio.TaskGroup() as group:
+    disks = {"on_small_disk": has_small_disks, "on_small_spool": has_small_disks}
+    async with struck(relayed=True, **disks) as site, asyncio.TaskGroup() as group:
         for faults in chosen:
             group.create_task(_one_after_the_other(site, faults))
     figures.rounds += 1

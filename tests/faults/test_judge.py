@@ -57,3 +57,17 @@ def test_a_correction_that_was_acknowledged_replaces_what_was(ledger: Ledger) ->
     ledger.acknowledged([Point(("m", "s", 2), 4)])
     assert compare(ledger, [row(1, 1), row(2, 4)]).is_clean
     assert compare(ledger, [row(1, 1), row(2, 2)]).wrong
+
+
+def test_what_is_damaged_may_be_missing_and_nothing_else(ledger: Ledger) -> None:
+    """Its value acknowledged before counts then; once it is repaired all must be there, whatever came since."""
+    ledger.acknowledged([Point(("m", "s", 2), 4)])
+    ledger.aside = {1, 4}
+    assert compare(ledger, [row(2, 2)]).is_clean
+    assert compare(ledger, [row(1, 1), row(2, 4)]).is_clean
+    assert compare(ledger, [row(1, 1)]).lost
+    ledger.aside = {1, 2}
+    assert compare(ledger, [row(2, 2)]).wrong
+    ledger.is_mended = True
+    assert compare(ledger, [row(2, 4)]).lost
+    assert compare(ledger, [row(1, 1), row(2, 2)]).is_clean

@@ -87,7 +87,7 @@ async def test_what_is_kept_is_written_when_the_database_is_back(
     kept = await status(ingest)
     assert (kept["entries"], kept["points"], kept["quarantined_entries"]) == (3, 4, 0)
     assert await ingest.counted("ingest_points_kept_total") == 4
-    await relay.accept()
+    relay.accept()
     await eventually(lambda: is_drained(ingest))
     assert ingest.rows("SELECT host, f, g FROM m ORDER BY time") == [("a", 0, None), ("a", 1, None), ("new", None, 2)]
     assert ingest.rows("SELECT host, x FROM fresh") == [("a", 3.0)]
@@ -111,7 +111,7 @@ async def test_a_correction_goes_behind_what_it_corrects(
     assert durability(await write(ingest, f"held,host=a f=1 {T + 1}")) == (204, "spooled")
     with psycopg.connect(ingest.database_url) as owner:
         owner.execute("LOCK TABLE points.held IN ACCESS EXCLUSIVE MODE")
-        await relay.accept()
+        relay.accept()
 
         later = count(T + 100)
 
@@ -194,7 +194,7 @@ async def test_past_a_bound_requests_are_refused(
     same = await write(ingest, f"m,host=a f=2 {T + 1}")  # which may not go past what is spooled, and is told so
     assert same.status == 503
     assert setting in same.message
-    await relay.accept()
+    relay.accept()
     await eventually(lambda: is_drained(ingest))
     assert durability(await write(ingest, f"m,host=a f=3 {T + 3}")) == (204, "committed")
 
@@ -212,7 +212,7 @@ async def test_a_spool_that_takes_nothing_does_not_outlast_the_outage(
     relay.refuse()
     assert {(await write(ingest, f"m,host=a f=1 {T + number}")).status for number in range(3)} == {503}
     assert await is_drained(ingest)
-    await relay.accept()
+    relay.accept()
 
     async def is_committed() -> bool:
         return durability(await write(ingest, f"m,host=a f=2 {T + 5}")) == (204, "committed")
