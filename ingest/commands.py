@@ -112,6 +112,8 @@ class Replay(IngestSettings):
             print(f"{_put_back(self)} entries that were set aside are tried again", flush=True)
         left = asyncio.run(_drain(self))
         print(f"{left} entries are left" if left else "all is written")
+        if others := sum(file.reason is None for file in _files(self.spool_directory)) - left:
+            print(f"{others} entries more are in the hands of an ingest that runs")
         raise SystemExit(1 if left else 0)
 
 

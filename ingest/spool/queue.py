@@ -74,12 +74,6 @@ class SpoolQueue:
         """`Store.quarantine_requests`, in a thread."""
         return await self._replaying(lambda: self.store.quarantine_requests(requests, reason))
 
-    async def adopt(self) -> list[Entry]:
-        """`Store.adopt`, in a thread."""
-        adopted = await self._replaying(self.store.adopt)
-        self._filled.set()
-        return adopted
-
     async def close(self) -> None:
         """Write what waits, then let the store's slots go; nothing may be asked of it from now on."""
         if self._writing is not None:

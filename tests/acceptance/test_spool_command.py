@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from ingest.spool.entry import Request
 from ingest.spool.store import Store
-from tests.conftest import Commands
+from tests.conftest import DEADLINE_SECONDS, Commands, port_nobody_has
 
 T = 1_700_000_000
 ROOMY_BYTES = 1 << 30
@@ -101,6 +102,27 @@ def test_replay_without_a_database(commands: Commands, spool: Path, free_port: i
     done = commands.run("ingest", "spool", "replay", "--timeout-seconds", "0.5")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "2 entries are left")
     assert [one["state"] for one in shown(commands)] == ["waits", "waits", "set aside"]
+
+
+def test_beside_an_ingest_that_runs(commands: Commands, free_port: int) -> None:
+    """What it keeps is shown and exported; `replay` leaves it in its hands, and says so."""
+    commands.environment |= {
+        "DATABASE_URL": f"postgresql://nobody@127.0.0.1:{free_port}/none",
+        "INGEST_RETRY_SECONDS": "0.2",
+        "INGEST_PORT": str(port_nobody_has()),
+    }
+    commands.start("ingest").until("listening")
+    place = f"http://127.0.0.1:{commands.environment['INGEST_PORT']}/write?precision=s"
+    sent = urllib.request.Request(place, data=b"m,host=a f=1 %d" % T, method="POST")
+    with urllib.request.urlopen(sent, timeout=DEADLINE_SECONDS) as answer:
+        assert (answer.status, answer.headers["Tidemark-Durability"]) == (204, "spooled")
+    assert [(one["state"], one["points"]) for one in shown(commands)] == [("waits", 1)]
+    exported = commands.run("ingest", "spool", "export").stdout
+    assert json.loads(exported)["body"] == f"m,host=a f=1 {T}"
+    done = commands.run("ingest", "spool", "replay", "--timeout-seconds", "0.5")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == ["all is written", "1 entries more are in the hands of an ingest that runs"]
+    assert len(shown(commands)) == 1
 
 
 def test_a_spool_that_is_not_there(commands: Commands) -> None:

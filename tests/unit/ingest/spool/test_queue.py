@@ -184,17 +184,6 @@ async def test_the_drainer_waits_for_the_next_entry(folder: Path, make: Make) ->
         waiting.cancel()
 
 
-async def test_adopting_wakes_the_drainer(folder: Path, make: Make) -> None:
-    """Entries of a process that ended are next as soon as they are adopted."""
-    async with opened(folder) as queue:
-        other = Store(folder, max_bytes=ROOMY_BYTES)
-        left = other.append([make(1)])
-        waiting = asyncio.create_task(queue.next())
-        other.close()
-        assert await queue.adopt() == [left]
-        assert await waiting == left
-
-
 async def test_closing_writes_what_waits(folder: Path, make: Make) -> None:
     """Callers under way are served before the slots are let go; later ones are refused."""
     queue = SpoolQueue(Store(folder, max_bytes=ROOMY_BYTES))
