@@ -24,7 +24,7 @@ from ingest.deferred import Deferred
 from ingest.instruments import Instruments
 from ingest.replay import Refused, Replay
 from ingest.spool.entry import Request
-from ingest.spool.errors import SpoolUnavailable, UnreadableEntry
+from ingest.spool.errors import SpoolLost, SpoolUnavailable, UnreadableEntry
 from ingest.spool.queue import SpoolQueue
 from ingest.spool.slot import Entry
 from ingest.waiting import Pause
@@ -148,7 +148,13 @@ class Drainer:
         return bool(seconds)
 
     async def _set_aside(self, entry: Entry, reason: str) -> None:
-        aside = await self._spool.quarantine(entry, reason)
+        try:
+            aside = await self._spool.quarantine(entry, reason)
+        except SpoolLost as error:
+            self._deferred.leave(entry)
+            self._instruments.spool_lost.inc(entry.points)
+            log.error("acknowledged points are lost", error=str(error), **_named(entry))  # noqa: TRY400 - not a fault
+            return
         self._deferred.leave(entry)
         self._tell(aside, entry.points, reason)
 

@@ -77,6 +77,11 @@ class Instruments:
             "Entries and requests of the spool set aside: damaged, or refused by the database for good.",
             registry=registry,
         )
+        self.spool_lost = Counter(
+            "ingest_spool_lost_points",
+            "Points of entries of the spool whose file was gone: somebody has removed it, or the disk has lost it.",
+            registry=registry,
+        )
         self.spool_bytes = Gauge(
             "ingest_spool_bytes", "Bytes of the spool on disk, by kind.", ["kind"], registry=registry
         )

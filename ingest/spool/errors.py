@@ -5,6 +5,7 @@ SpoolError
 │   ├── SpoolFull       past the bound of its bytes
 │   ├── SpoolTooOld     past the bound of its age
 │   └── SpoolFailed     the operating system refuses; `reason` is its name for that, such as ENOSPC
+├── SpoolLost           an entry's file is gone
 └── UnreadableEntry     an entry that can be set aside, but not replayed
     ├── CorruptEntry    not what was written
     └── UnknownVersion  whole, perhaps, but of a version that this code does not know
@@ -48,6 +49,10 @@ class SpoolFailed(SpoolUnavailable):
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class SpoolLost(SpoolError):
+    """An entry that was there is not any more, and nobody of us removed it."""
 
 
 class UnreadableEntry(SpoolError):

@@ -24,7 +24,7 @@ from typing import Self
 
 from ingest.spool import files
 from ingest.spool.entry import Request, Summary, pack, unpack
-from ingest.spool.errors import CorruptEntry, SpoolFull, told
+from ingest.spool.errors import CorruptEntry, SpoolFull, SpoolLost, told
 from ingest.spool.slot import ENTRY, FAR_US, REASON, Contents, Entry, Slot, contents, folders
 from service import logs
 from service.settings import MEBIBYTES
@@ -140,9 +140,9 @@ class Store:
     def may_hold(self, first_us: int, last_us: int) -> bool:
         """Whether an entry may have a point with a time from `first_us` to `last_us`, microseconds from the epoch."""
         with self._books:
-            if self._is_narrower:
+            if self._is_narrower and self._reaches(first_us, last_us):
                 self._narrow()
-            return first_us <= self._last_us and last_us >= self._first_us
+            return self._reaches(first_us, last_us)
 
     def read(self, entry: Entry) -> list[Request]:
         """The requests of an entry, as they were appended.
@@ -169,15 +169,18 @@ class Store:
                 self._forget(entry)  # not before it is gone for good: from now on its points may be corrected past it
 
     def quarantine(self, entry: Entry, reason: str) -> Path:
-        """Set an entry aside, with the reason beside it; where it lies now. Raises `SpoolFailed`."""
+        """Set an entry aside, with the reason beside it; where it lies now.
+
+        Raises `SpoolLost` when it is not there, and `SpoolFailed`.
+        """
         slot = self._slots[entry.path.parent]
         aside = slot.quarantine / entry.path.name
         with told("set an entry aside"):
             try:
                 entry.path.rename(aside)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
                 self._forget(entry)
-                raise
+                raise SpoolLost(f"somebody has removed it, or the disk has lost it: {error.strerror}") from error
             try:
                 files.sync_folder(slot.quarantine)
                 files.sync_folder(slot.folder)
@@ -242,6 +245,9 @@ class Store:
                 self._bytes -= entry.size_bytes
                 self._points -= entry.points
                 self._is_narrower |= entry.first_us <= self._first_us or entry.last_us >= self._last_us
+
+    def _reaches(self, first_us: int, last_us: int) -> bool:
+        return first_us <= self._last_us and last_us >= self._first_us
 
     def _narrow(self) -> None:
         """Let the bounds of the times be those of what is left: one far point must not stand for all to come."""

@@ -26,7 +26,7 @@ FAULTS_OF_OURS = (
     "because of a fault of ingest",
     "a part of ingest has ended",
     "a request failed unexpectedly",
-    "the disk has lost it",
+    "acknowledged points are lost",
 )
 """What ingest may not log, whatever strikes."""
 

@@ -70,6 +70,11 @@ async def count_aside(ingest: Ingest) -> int:
     return told
 
 
+def newest(folder: Path) -> Path:
+    """The entry that was kept last."""
+    return max(folder.glob("spool/0/*.batch"))
+
+
 def set_aside(folder: Path) -> dict[str, str]:
     """The reasons of what was set aside, by file name."""
     return {path.stem: path.read_text().strip() for path in folder.glob("spool/*/quarantine/*.reason")}
@@ -119,6 +124,21 @@ async def test_a_damaged_entry_is_set_aside_alone(
     assert (damaged.path.parent / "quarantine" / damaged.path.name).read_bytes() == content
     assert await count_aside(ingest) == 1
     assert capsys.readouterr().out.count("acknowledged points were set aside") == 1
+
+
+async def test_an_entry_that_is_gone_is_told(
+    drain: Drain, eventually: Eventually, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody has removed its file: that is an error, it is counted, and the rest is written."""
+    with psycopg.connect(database) as holder:
+        holder.execute("LOCK TABLE points.m IN ACCESS EXCLUSIVE MODE")
+        ingest = await drain(*([request(f"m,host=a f={n} {T + n}", second=n)] for n in (1, 2)))
+        newest(tmp_path).unlink()
+    await eventually(lambda: is_drained(ingest))
+    assert ingest.rows("SELECT f FROM m WHERE f <> 0") == [(1.0,)]
+    assert await ingest.counted("ingest_spool_lost_points_total") == 1
+    assert await ingest.counted("ingest_spool_quarantined_total") == 0
+    assert capsys.readouterr().out.count("acknowledged points are lost") == 1
 
 
 async def test_a_poisoned_entry_lets_others_go_first(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -49,17 +50,27 @@ async def status(ingest: Ingest) -> Any:
 
 
 async def spooling(
-    serve_ingest: ServeIngest, tmp_path: Path, database_url: SecretStr, write: Write, **settings: Any
+    serve_ingest: ServeIngest,
+    tmp_path: Path,
+    database_url: SecretStr,
+    write: Write,
+    eventually: Eventually,
+    **settings: Any,
 ) -> Ingest:
     """Ingest with a spool, which has committed a point of host a in measurement m."""
     ingest = await serve_ingest(
         spool="on",
         spool_directory=tmp_path / "spool",
         database_url=database_url,
-        **{"retry_seconds": 0.3, "copiers": 2, **settings},
+        **{"retry_seconds": 1, **settings},
     )
-    assert durability(await write(ingest, f"m,host=a f=0 {T}")) == (204, "committed")
+    await eventually(lambda: is_committed(ingest, write, f"m,host=a f=0 {T}"))
     return ingest
+
+
+async def is_committed(ingest: Ingest, write: Write, line: str) -> bool:
+    """Write a line; whether it was committed, which a busy machine may take too long for."""
+    return durability(await write(ingest, line)) == (204, "committed")
 
 
 async def is_drained(ingest: Ingest) -> bool:
@@ -76,7 +87,7 @@ async def test_what_is_kept_is_written_when_the_database_is_back(
     eventually: Eventually,
 ) -> None:
     """Measurements, fields and series that are new meanwhile too; then points are committed as before."""
-    ingest = await spooling(serve_ingest, tmp_path, relayed_url, write)
+    ingest = await spooling(serve_ingest, tmp_path, relayed_url, write, eventually)
     relay.refuse()
     replies = [
         await write(ingest, f"m,host=a f=1 {T + 1}"),
@@ -84,16 +95,23 @@ async def test_what_is_kept_is_written_when_the_database_is_back(
         await ingest.send("/api/v1/points?precision=s", f'{{"host": "c", "cpu": 4, "time": {T + 3}}}'),
     ]
     assert {durability(reply) for reply in replies} == {(204, "spooled")}
+    some = await write(ingest, f"m,host=a f=5 {T + 4}", "m,host=a f=")
+    assert (durability(some), some.body["accepted"], some.body["rejected"]) == ((400, "spooled"), 1, 1)
     kept = await status(ingest)
-    assert (kept["entries"], kept["points"], kept["quarantined_entries"]) == (3, 4, 0)
-    assert await ingest.counted("ingest_points_kept_total") == 4
+    assert (kept["entries"], kept["points"], kept["quarantined_entries"]) == (4, 5, 0)
+    assert await ingest.counted("ingest_points_kept_total") == 5
     relay.accept()
     await eventually(lambda: is_drained(ingest))
-    assert ingest.rows("SELECT host, f, g FROM m ORDER BY time") == [("a", 0, None), ("a", 1, None), ("new", None, 2)]
+    assert ingest.rows("SELECT host, f, g FROM m ORDER BY time") == [
+        ("a", 0, None),
+        ("a", 1, None),
+        ("new", None, 2),
+        ("a", 5, None),
+    ]
     assert ingest.rows("SELECT host, x FROM fresh") == [("a", 3.0)]
     assert ingest.rows("SELECT host, cpu FROM metrics.metrics") == [("c", 4.0)]
-    assert await ingest.counted("ingest_spool_drained_points_total") == 4
-    assert durability(await write(ingest, f"m,host=a f=2 {T + 4}")) == (204, "committed")
+    assert await ingest.counted("ingest_spool_drained_points_total") == 5
+    await eventually(lambda: is_committed(ingest, write, f"m,host=a f=2 {T + 5}"))
 
 
 async def test_a_correction_goes_behind_what_it_corrects(
@@ -105,7 +123,7 @@ async def test_a_correction_goes_behind_what_it_corrects(
     eventually: Eventually,
 ) -> None:
     """While a spooled point waits, a later value of it waits behind it, and other times go straight."""
-    ingest = await spooling(serve_ingest, tmp_path, relayed_url, write)
+    ingest = await spooling(serve_ingest, tmp_path, relayed_url, write, eventually)
     await write(ingest, f"held,host=a f=0 {T}")
     relay.refuse()
     assert durability(await write(ingest, f"held,host=a f=1 {T + 1}")) == (204, "spooled")
@@ -115,18 +133,18 @@ async def test_a_correction_goes_behind_what_it_corrects(
 
         later = count(T + 100)
 
-        async def goes_straight() -> bool:
-            return durability(await write(ingest, f"m,host=a f=2 {next(later)}")) == (204, "committed")
+        def goes_straight() -> Awaitable[bool]:
+            return is_committed(ingest, write, f"m,host=a f=2 {next(later)}")
 
         await eventually(goes_straight)
         assert durability(await write(ingest, f"held,host=a f=3 {T + 1}")) == (204, "spooled")
         assert durability(await write(ingest, f"m,host=a f=4 {T + 1}")) == (204, "spooled")
-        assert await goes_straight()
+        await eventually(goes_straight)
     await eventually(lambda: is_drained(ingest))
     assert ingest.rows("SELECT f FROM held ORDER BY time") == [(0.0,), (3.0,)]
 
 
-@pytest.mark.parametrize(("stored", "merges"), [([], 2), ([f"m,host=a f=1 {T + 1}"], 3)], ids=["new", "stored already"])
+@pytest.mark.parametrize(("stored", "merges"), [(None, 2), (f"m,host=a f=1 {T + 1}", 3)], ids=["new", "stored already"])
 async def test_what_was_given_up_is_not_committed_after_its_correction(
     serve_ingest: ServeIngest,
     write: Write,
@@ -134,13 +152,14 @@ async def test_what_was_given_up_is_not_committed_after_its_correction(
     tmp_path: Path,
     eventually: Eventually,
     owner: psycopg.Connection,
-    stored: list[str],
+    stored: str | None,
     merges: int,
 ) -> None:
     """A write that takes too long is spooled; when it comes through after all, what came since stays."""
-    ingest = await spooling(serve_ingest, tmp_path, SecretStr(database), write)
-    for line in stored:
-        assert durability(await write(ingest, line)) == (204, "committed")
+    ingest = await spooling(serve_ingest, tmp_path, SecretStr(database), write, eventually)
+    if stored is not None:
+        await eventually(lambda: is_committed(ingest, write, stored))
+    before = await ingest.counted("ingest_ladder_total", rung="merge")
     owner.execute(SLOW_ONCE)
     assert durability(await write(ingest, f"m,host=a f=2 {T + 1}")) == (204, "spooled")
     assert durability(await write(ingest, f"n,host=a f=0 {T + 50}")) == (204, "spooled")
@@ -152,7 +171,7 @@ async def test_what_was_given_up_is_not_committed_after_its_correction(
     await eventually(lambda: is_drained(ingest))
 
     async def is_over() -> bool:
-        return await ingest.counted("ingest_ladder_total", rung="merge") == merges
+        return await ingest.counted("ingest_ladder_total", rung="merge") >= before + merges
 
     await eventually(is_over)
     assert ingest.rows("SELECT f FROM m ORDER BY time") == [(0.0,), (3.0,)]
@@ -175,7 +194,7 @@ async def test_past_a_bound_requests_are_refused(
     reason: str,
 ) -> None:
     """They get 503, which names the bound; it is counted, logged once, and over when the database is back."""
-    ingest = await spooling(serve_ingest, tmp_path, relayed_url, write, **bound)
+    ingest = await spooling(serve_ingest, tmp_path, relayed_url, write, eventually, **bound)
     relay.refuse()
     assert durability(await write(ingest, f"m,host=a f=1 {T + 1}")) == (204, "spooled")
     refused: list[Heard] = []
@@ -196,7 +215,7 @@ async def test_past_a_bound_requests_are_refused(
     assert setting in same.message
     relay.accept()
     await eventually(lambda: is_drained(ingest))
-    assert durability(await write(ingest, f"m,host=a f=3 {T + 3}")) == (204, "committed")
+    await eventually(lambda: is_committed(ingest, write, f"m,host=a f=3 {T + 3}"))
 
 
 async def test_a_spool_that_takes_nothing_does_not_outlast_the_outage(
@@ -208,16 +227,12 @@ async def test_a_spool_that_takes_nothing_does_not_outlast_the_outage(
     eventually: Eventually,
 ) -> None:
     """With an empty spool that is full, requests find out themselves that the database is back."""
-    ingest = await spooling(serve_ingest, tmp_path, relayed_url, write, spool_max_bytes=1)
+    ingest = await spooling(serve_ingest, tmp_path, relayed_url, write, eventually, spool_max_bytes=1)
     relay.refuse()
     assert {(await write(ingest, f"m,host=a f=1 {T + number}")).status for number in range(3)} == {503}
     assert await is_drained(ingest)
     relay.accept()
-
-    async def is_committed() -> bool:
-        return durability(await write(ingest, f"m,host=a f=2 {T + 5}")) == (204, "committed")
-
-    await eventually(is_committed)
+    await eventually(lambda: is_committed(ingest, write, f"m,host=a f=2 {T + 5}"))
 
 
 async def test_what_was_refused_by_both_is_not_committed_after_what_is_sent_next(
@@ -225,19 +240,19 @@ async def test_what_was_refused_by_both_is_not_committed_after_what_is_sent_next
     write: Write,
     database: str,
     tmp_path: Path,
+    eventually: Eventually,
     owner: psycopg.Connection,
 ) -> None:
     """A write that takes too long and finds no place in the spool is answered when it is over, one way or the other."""
-    ingest = await spooling(serve_ingest, tmp_path, SecretStr(database), write, spool_max_bytes=1)
+    ingest = await spooling(serve_ingest, tmp_path, SecretStr(database), write, eventually, spool_max_bytes=1)
     owner.execute(SLOW_ONCE)
     slow = asyncio.create_task(write(ingest, f"m,host=a f=1 {T + 1}"))
-    other = await write(ingest, f"n,host=a f=1 {T + 1}")
-    assert other.status == 204
-    await asyncio.wait([slow], timeout=1)
+    await eventually(lambda: is_committed(ingest, write, f"n,host=a f=1 {T + 1}"))
+    await asyncio.wait([slow], timeout=2)
     assert not slow.done()
     owner.execute("UPDATE public.gate SET is_open = true")
     assert (await slow).status == 503
-    assert durability(await write(ingest, f"m,host=a f=2 {T + 1}")) == (204, "committed")
+    await eventually(lambda: is_committed(ingest, write, f"m,host=a f=2 {T + 1}"))
     assert ingest.rows("SELECT f FROM m ORDER BY time") == [(0.0,), (2.0,)]
 
 
@@ -247,6 +262,7 @@ async def test_a_spool_that_is_off(
     relay: Relay,
     relayed_url: SecretStr,
     tmp_path: Path,
+    eventually: Eventually,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Nothing is acknowledged but what is committed; what an earlier spool holds stays, and is told loudly."""
@@ -257,7 +273,7 @@ async def test_a_spool_that_is_off(
     logged = capsys.readouterr().out
     assert "acknowledged points wait in the spool, which is off" in logged
     assert str(folder) in logged
-    assert durability(await write(ingest, f"m,host=a f=0 {T}")) == (204, "committed")
+    await eventually(lambda: is_committed(ingest, write, f"m,host=a f=0 {T}"))
     relay.refuse()
     reply = await write(ingest, f"m,host=a f=2 {T + 2}")
     assert (reply.status, reply.headers["Retry-After"]) == (503, "1")

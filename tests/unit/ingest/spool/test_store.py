@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from ingest.spool import files
 from ingest.spool.entry import pack
-from ingest.spool.errors import CorruptEntry, SpoolFailed, SpoolFull, UnknownVersion
+from ingest.spool.errors import CorruptEntry, SpoolFailed, SpoolFull, SpoolLost, UnknownVersion
 from ingest.spool.files import BLOCK_BYTES
 from ingest.spool.slot import Entry
 from ingest.spool.store import Store, Totals, survey
@@ -252,9 +255,8 @@ def test_an_entry_that_vanished_does_not_stop_the_queue(store: Store, make: Make
     gone.path.unlink()
     with pytest.raises(CorruptEntry, match="the disk has lost it"):
         store.read(gone)
-    with pytest.raises(SpoolFailed) as error:
+    with pytest.raises(SpoolLost, match="somebody has removed it"):
         store.quarantine(gone, "lost")
-    assert error.value.reason == "ENOENT"
     assert store.oldest() == left
     assert store.totals().entries == 1
 
@@ -297,6 +299,28 @@ def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("a file")
     with pytest.raises(SpoolFailed, match=r"the spool cannot use its folder: .+ \(E[A-Z]+\)"):
         opened(tmp_path / "spool")
+
+
+@pytest.mark.parametrize("call", [1, 2], ids=["of the content", "of the name"])
+def test_what_cannot_be_made_durable_is_not_kept(
+    store: Store, make: Make, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """An fsync that fails refuses the requests, and leaves neither a file nor a count; the next ones are kept."""
+    kept = store.append([make(1)])
+    totals, calls, fsync = store.totals(), count(1), os.fsync
+
+    def failing(descriptor: int) -> None:
+        if next(calls) == call:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(SpoolFailed, match=r"cannot write: Input/output error \(EIO\)"):
+        store.append([make(2)])
+    assert store.totals() == totals
+    assert sorted(path.name for path in kept.path.parent.iterdir()) == [kept.path.name, "lock", "quarantine"]
+    store.append([make(3)])
+    assert [store.read(entry) for entry in all_entries(store)] == [[make(1)], [make(3)]]
 
 
 def test_a_full_disk_refuses_and_recovers(small_disk: Path, make: Make) -> None:
