@@ -46,6 +46,19 @@ def meet(one: Extent | None, other: Extent | None) -> bool:
     return any(key in many and first <= many[key][1] and many[key][0] <= last for key, (first, last) in few.items())
 
 
+def joined(one: Extent, other: Extent) -> Extent:
+    """The points of both."""
+    both = dict(one)
+    for key, (first, last) in other.items():
+        known = both.get(key, (first, last))
+        both[key] = min(first, known[0]), max(last, known[1])
+    return both
+
+
+class NoPlace(Exception):
+    """As many entries let others go first as can be remembered: this one cannot."""
+
+
 @dataclass(slots=True)
 class _Place:
     """An entry that lets others go first."""
@@ -94,21 +107,16 @@ class Deferred:
         """The first one before `entry` that has points of it."""
         return next((place.entry.path for place in self._before(entry) if meet(place.extent, of_it)), None)
 
-    def put_behind(self, entry: Entry, of_it: Extent | None, ahead: Path) -> bool:
-        """Let `entry` wait until the one at `ahead` is gone; False when there is no place for it."""
-        place = self._place(entry, of_it)
-        if place is not None:
-            place.behind = ahead
-        return place is not None
+    def put_behind(self, entry: Entry, of_it: Extent | None, ahead: Path) -> None:
+        """Let `entry` wait until the one at `ahead` is gone. Raises `NoPlace`."""
+        self._place(entry, of_it).behind = ahead
 
     def step_back(self, entry: Entry, of_it: Extent | None, done: set[int], now: float) -> float:
         """Let others go before `entry`, of whose requests those numbered `done` need not be written again.
 
-        Returns for how many seconds; 0 when there is no place for it.
+        Returns for how many seconds. Raises `NoPlace`.
         """
         place = self._place(entry, of_it)
-        if place is None:
-            return 0.0
         place.done = done
         place.since = now if place.since is None else place.since
         place.seconds = min(2 * place.seconds, LONGEST_BREAK_SECONDS)
@@ -129,12 +137,12 @@ class Deferred:
         """It is gone, and those behind it may go."""
         self._places.pop(entry.path, None)
 
-    def _place(self, entry: Entry, of_it: Extent | None) -> _Place | None:
+    def _place(self, entry: Entry, of_it: Extent | None) -> _Place:
         """The entry's place, made if it has none and the bound allows it."""
         place = self._places.get(entry.path)
         if place is None:
             if sum(1 + len(one.extent or ()) for one in self._places.values()) >= self._max_series:
-                return None
+                raise NoPlace
             place = self._places[entry.path] = _Place(entry, of_it)
         return place
 

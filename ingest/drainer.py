@@ -1,8 +1,8 @@
 """The drainer: what was spooled is written into the database as soon as that takes points again, oldest first.
 
 1. An entry is read, its requests are decoded as they were when they came, and written through the same ladder as fresh
-   ones (`replay`), all at once: they were acknowledged together, so their order does not matter. The next entry waits
-   for them.
+   ones (`replay`), all at once: they were acknowledged together, so their order does not matter. So are small entries
+   that come after it and have none of its points. The next entry waits for them.
 2. An entry whose points are all committed is removed. A crash before that writes them once more, which changes nothing:
    nothing that has the same points was let past, neither fresh (`keeper`) nor spooled (`deferred`).
 3. In an outage everything waits, and the drainer's own tries find out when it is over.
@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ingest.deferred import Deferred
+from ingest.deferred import Deferred, NoPlace, joined, meet
 from ingest.instruments import Instruments
 from ingest.replay import Refused, Replay
 from ingest.spool.entry import Request
@@ -33,6 +33,10 @@ from service.errors import Unavailable
 
 log = logs.get(__name__)
 
+TOGETHER_POINTS, TOGETHER_ENTRIES = 2_000, 100
+"""Of small entries that are written at the same time."""
+
+Taken = tuple[Entry, Sequence[Request]]
 Fault = Refused | Unavailable | SpoolUnavailable
 """What keeps a request from being done with: for good, or for now."""
 
@@ -52,13 +56,33 @@ class Drainer:
         """Drain until cancelled."""
         pause = Pause()
         while True:
-            entry = await self._next()
+            first = await self._next()
             try:
-                is_done_with = await self._drain(entry)
+                has_failed = not await self._drain(await self._take(first))
+            except NoPlace:
+                has_failed = True
             except SpoolUnavailable as error:
-                log.warning("the spool cannot be drained now", error=str(error), **_named(entry))
-                is_done_with = False
-            await pause.after(has_failed=not is_done_with)
+                log.warning("the spool cannot be drained now", error=str(error), **_named(first))
+                has_failed = True
+            await pause.after(has_failed=has_failed)
+
+    async def _drain(self, taken: Sequence[Taken]) -> bool:
+        """Write entries, and remove them; False in an outage. Raises `NoPlace`, and what the spool does."""
+        # What was given up before it was spooled must not be committed after what comes now.
+        await self._replay.writer.settled()
+        # None is left alone with its writing: it would be written again, and what comes after it too.
+        outcomes = await asyncio.gather(
+            *(self._write(entry, requests) for entry, requests in taken), return_exceptions=True
+        )
+        gone = [entry for (entry, _), outcome in zip(taken, outcomes, strict=True) if outcome is True]
+        if gone:
+            await self._spool.remove(*gone)
+        for entry in gone:
+            self._deferred.leave(entry)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return len(gone) == len(taken) or not self._replay.writer.is_out
 
     async def _next(self) -> Entry:
         """The oldest entry that is not to let others go first."""
@@ -72,33 +96,59 @@ class Drainer:
             except TimeoutError:
                 continue
 
-    async def _drain(self, entry: Entry) -> bool:
-        """Write an entry, and remove it; False when there is to be a pause. Raises what the spool does."""
+    async def _take(self, first: Entry) -> list[Taken]:
+        """This entry, and those after it while they are small and none has a point of another: they share a commit."""
+        requests = await self._open(first)
+        if requests is None:
+            return []
+        taken: dict[Path, Taken] = {first.path: (first, requests)}
+        points = first.points
+        reach = await self._replay.extent(requests) if points < TOGETHER_POINTS else None
+        while reach is not None and (entry := self._small_one_after(taken, points)) is not None:
+            try:
+                requests = await self._open(entry)
+            except (SpoolUnavailable, NoPlace):
+                break  # which it meets again when its turn comes
+            extent = await self._replay.extent(requests) if requests is not None else None
+            if requests is None or extent is None or meet(reach, extent):
+                break
+            taken[entry.path] = entry, requests
+            points += entry.points
+            reach = joined(reach, extent)
+        return list(taken.values())
+
+    def _small_one_after(self, taken: Mapping[Path, Taken], points: int) -> Entry | None:
+        """The next entry, if those taken and it are few and small together."""
+        passed_over = self._deferred.resting(time.monotonic()).keys() | taken.keys()
+        entry = self._spool.store.oldest(passed_over)
+        fits = entry is not None and points + entry.points <= TOGETHER_POINTS and len(taken) < TOGETHER_ENTRIES
+        return entry if fits else None
+
+    async def _open(self, entry: Entry) -> list[Request] | None:
+        """The requests of an entry; None for one that is set aside now, or has to wait. Raises what the spool does."""
         try:
             requests = await self._spool.read(entry)
         except UnreadableEntry as error:
             await self._set_aside(entry, str(error))
-            return True
+            return None
         if self._deferred.may_meet(entry):
             extent = await self._replay.extent(requests)
             if (ahead := self._deferred.ahead_of(entry, extent)) is not None:
-                return self._deferred.put_behind(entry, extent, ahead)
-        # What was given up before it was spooled must not be committed after what comes now.
-        await self._replay.writer.settled()
+                self._deferred.put_behind(entry, extent, ahead)
+                return None
+        return requests
+
+    async def _write(self, entry: Entry, requests: Sequence[Request]) -> bool:
+        """Write an entry; True when it is to be removed. Raises what the spool does, and `NoPlace`."""
         before = self._deferred.done(entry)
-        done = set(before)
-        faults = await self._write(requests, done)
+        left = [number for number in range(len(requests)) if number not in before]
+        outcomes = await asyncio.gather(*(self._outcome(requests[number]) for number in left))
+        faults = {number: fault for number, fault in zip(left, outcomes, strict=True) if fault is not None}
         if self._replay.writer.is_out and any(isinstance(fault, Unavailable) for fault in faults.values()):
             return False
-        self._instruments.spool_drained.inc(sum(requests[number].points for number in done - before))
-        return await self._settle(entry, requests, faults, done)
-
-    async def _write(self, requests: Sequence[Request], done: set[int]) -> dict[int, Fault]:
-        """Write the requests that are not `done`, and add those that are then; the faults of the others, by number."""
-        left = [number for number in range(len(requests)) if number not in done]
-        outcomes = await asyncio.gather(*(self._outcome(requests[number]) for number in left))
-        done.update(number for number, fault in zip(left, outcomes, strict=True) if fault is None)
-        return {number: fault for number, fault in zip(left, outcomes, strict=True) if fault is not None}
+        written = set(left) - faults.keys()
+        self._instruments.spool_drained.inc(sum(requests[number].points for number in written))
+        return await self._settle(entry, requests, faults, before | written)
 
     async def _outcome(self, request: Request) -> Fault | None:
         try:
@@ -113,12 +163,12 @@ class Drainer:
     async def _settle(
         self, entry: Entry, requests: Sequence[Request], faults: dict[int, Fault], done: set[int]
     ) -> bool:
-        """Set aside what is refused for good or for too long; the rest steps back, if there is any."""
+        """Set aside what is refused for good or for too long, and let the rest step back; True when nothing is left."""
         is_over = self._deferred.refused_seconds(entry, time.monotonic()) > self._patience_seconds
         for_good = {number: fault for number, fault in faults.items() if is_over or isinstance(fault, Refused)}
         if len(for_good) == len(requests):
             await self._set_aside(entry, ", ".join(dict.fromkeys(map(str, for_good.values()))))
-            return True
+            return False
         for number, fault in for_good.items():
             try:
                 aside = await self._spool.quarantine_requests([requests[number]], str(fault))
@@ -129,23 +179,14 @@ class Drainer:
                 del faults[number]
                 done.add(number)
         if faults:
-            return await self._step_back(entry, requests, faults, done)
-        await self._spool.remove(entry)
-        self._deferred.leave(entry)
-        return True
+            await self._step_back(entry, requests, str(next(iter(faults.values()))), done)
+        return not faults
 
-    async def _step_back(
-        self, entry: Entry, requests: Sequence[Request], faults: Mapping[int, Fault], done: set[int]
-    ) -> bool:
+    async def _step_back(self, entry: Entry, requests: Sequence[Request], reason: str, done: set[int]) -> None:
         seconds = self._deferred.step_back(entry, await self._replay.extent(requests), done, time.monotonic())
-        if seconds:
-            log.warning(
-                "an entry of the spool steps back behind the others",
-                reason=str(next(iter(faults.values()))),
-                seconds=seconds,
-                **_named(entry),
-            )
-        return bool(seconds)
+        log.warning(
+            "an entry of the spool steps back behind the others", reason=reason, seconds=seconds, **_named(entry)
+        )
 
     async def _set_aside(self, entry: Entry, reason: str) -> None:
         try:

@@ -62,9 +62,9 @@ class SpoolQueue:
         """`Store.read`, in a thread."""
         return await self._replaying(lambda: self.store.read(entry))
 
-    async def remove(self, entry: Entry) -> None:
+    async def remove(self, *entries: Entry) -> None:
         """`Store.remove`, in a thread."""
-        await self._replaying(lambda: self.store.remove(entry))
+        await self._replaying(lambda: self.store.remove(*entries))
 
     async def quarantine(self, entry: Entry, reason: str) -> Path:
         """`Store.quarantine`, in a thread."""

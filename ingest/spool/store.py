@@ -159,14 +159,19 @@ class Store:
                 raise CorruptEntry(f"the disk has lost it: {error.strerror}") from error
         return unpack(packed, self.max_entry_bytes)
 
-    def remove(self, entry: Entry) -> None:
-        """Remove an entry for good: it is in the database. Raises `SpoolFailed` when it may come back."""
+    def remove(self, *entries: Entry) -> None:
+        """Remove entries for good: they are in the database. Raises `SpoolFailed` when one may come back."""
+        gone: list[Entry] = []
         with told("remove an entry"):
-            entry.path.unlink(missing_ok=True)
             try:
-                files.sync_folder(entry.path.parent)
+                for entry in entries:
+                    entry.path.unlink(missing_ok=True)
+                    gone.append(entry)
+                for folder in {entry.path.parent for entry in gone}:
+                    files.sync_folder(folder)
             finally:
-                self._forget(entry)  # not before it is gone for good: from now on its points may be corrected past it
+                for entry in gone:  # not before they are gone for good: from now on their points may be corrected
+                    self._forget(entry)
 
     def quarantine(self, entry: Entry, reason: str) -> Path:
         """Set an entry aside, with the reason beside it; where it lies now.

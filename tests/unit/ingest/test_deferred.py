@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.deferred import FIRST_BREAK_SECONDS, LONGEST_BREAK_SECONDS, Deferred, Extent, extent, meet
+from ingest.deferred import FIRST_BREAK_SECONDS, LONGEST_BREAK_SECONDS, Deferred, Extent, NoPlace, extent, joined, meet
 from ingest.spool.slot import Entry
 from tests.unit.ingest.conftest import Read
 
@@ -42,6 +42,11 @@ def test_extents_meet_where_a_series_has_the_same_times(one: Extent, other: Exte
     assert meet(one, other) is meet(other, one) is expected
 
 
+def test_extents_are_joined() -> None:
+    """Of each series the earliest and the latest time of both."""
+    assert joined({A: (1, 5)}, {A: (3, 9), B: (2, 2)}) == {A: (1, 9), B: (2, 2)}
+
+
 def test_breaks_grow_and_end() -> None:
     """An entry that steps back rests longer each time, up to a bound, and is refused since the first."""
     deferred, refused = Deferred(), entry(1)
@@ -61,9 +66,9 @@ def test_what_is_behind_waits_until_those_ahead_are_gone() -> None:
     first, second, third, free = (entry(number) for number in (1, 2, 3, 4))
     deferred.step_back(first, {A: (1, 5)}, set(), 0.0)
     assert deferred.ahead_of(second, {A: (5, 5), B: (1, 5)}) == first.path
-    assert deferred.put_behind(second, {A: (5, 5), B: (1, 5)}, first.path)
+    deferred.put_behind(second, {A: (5, 5), B: (1, 5)}, first.path)
     assert deferred.ahead_of(third, {B: (5, 5)}) == second.path
-    assert deferred.put_behind(third, {B: (5, 5)}, second.path)
+    deferred.put_behind(third, {B: (5, 5)}, second.path)
     assert deferred.ahead_of(free, {B: (6, 6)}) is None
     assert deferred.ahead_of(first, {A: (1, 5)}) is None
     assert set(deferred.resting(100.0)) == {second.path, third.path}
@@ -95,8 +100,10 @@ def test_what_is_done_is_remembered_while_an_entry_has_a_place() -> None:
 def test_what_is_remembered_is_bounded() -> None:
     """Past the bound no further entry gets a place; those that have one keep it."""
     deferred = Deferred(max_series=3)
-    assert deferred.step_back(entry(1), {A: (1, 5), B: (1, 5)}, set(), 0.0)
-    assert not deferred.step_back(entry(2), {A: (1, 5)}, set(), 0.0)
-    assert not deferred.put_behind(entry(2), {A: (1, 5)}, entry(1).path)
-    assert deferred.step_back(entry(1), {A: (1, 5), B: (1, 5)}, set(), 0.0)
+    deferred.step_back(entry(1), {A: (1, 5), B: (1, 5)}, set(), 0.0)
+    with pytest.raises(NoPlace):
+        deferred.step_back(entry(2), {A: (1, 5)}, set(), 0.0)
+    with pytest.raises(NoPlace):
+        deferred.put_behind(entry(2), {A: (1, 5)}, entry(1).path)
+    deferred.step_back(entry(1), {A: (1, 5), B: (1, 5)}, set(), 0.0)
     assert len(deferred) == 1
