@@ -3,10 +3,10 @@
 1. Usually the points are written, and acknowledged when they are committed.
 2. When the database does not take them in time, the request is spooled, and acknowledged when that is durable; while it
    is known to take nothing from anybody, at once.
-3. So is a request with points of a time that a spooled one may have too. It must not overtake that: of two values of
-   one point, the one that was acknowledged last is to stay.
-4. When the spool cannot take it, it is written, and waited for as if there were no spool: whoever is refused by both is
-   to send it again. Somebody has to find out that the database is back, when the spool has nothing to try with.
+3. So is a request with points of a time that a spooled one may have, too, and any that comes while a write that was
+   given up is not over. It must not overtake these: the last of a point's values to be acknowledged is to stay.
+4. When the spool cannot take it, it is written if that has not been tried: somebody has to find out that the database
+   is back, when the spool has nothing to try with. Whoever is refused by both is to send it again.
 """
 
 from __future__ import annotations
@@ -53,8 +53,7 @@ class Keeper:
             return "committed"
         first_us, last_us = _times(batch)
         outage = Unavailable("the database cannot take points now")
-        may_go_past = not self._spool.store.may_hold(first_us, last_us)
-        is_tried = may_go_past and not self._writer.is_out
+        is_tried = self._may_go_past(first_us, last_us) and not self._writer.is_out
         if is_tried:
             try:
                 await self._writer.write(batch, is_repeatable=True)
@@ -66,13 +65,16 @@ class Keeper:
         try:
             await self._spool_up(request, self._spool)
         except SpoolUnavailable as error:
-            if is_tried:
-                await self._writer.settled()  # refused is to mean over: not to be committed after what is sent next
-            elif may_go_past and not self._spool.store.may_hold(first_us, last_us):
-                await self._writer.write(batch)
-                return "committed"
-            raise Unavailable(f"{outage.message}, and {error}") from error
+            if is_tried or not self._may_go_past(first_us, last_us):
+                raise Unavailable(f"{outage.message}, and {error}") from error
+            await self._writer.write(batch, is_repeatable=True)
+            return "committed"
         return "spooled"
+
+    def _may_go_past(self, first_us: int, last_us: int) -> bool:
+        """Whether points of these times may be written now: nothing that was sent before them is to come after them."""
+        assert self._spool is not None
+        return not self._writer.is_unsettled and not self._spool.store.may_hold(first_us, last_us)
 
     async def _spool_up(self, request: Request, spool: SpoolQueue) -> None:
         """Spool a request. Raises `SpoolUnavailable`, counted, and logged when it is not as it was before."""

@@ -80,12 +80,17 @@ class Writer:
             self._ready.discard(job)
             self._too_much.discard(job)
 
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether something is under way that was given up, and may be committed yet."""
+        return any(job.is_given_up for job in self._in_hand)
+
     async def settled(self) -> None:
         """Return when nothing is under way any more that was given up: from then on it cannot be committed.
 
         That takes as long as the longest statement, when the server does not answer.
         """
-        while any(job.is_given_up for job in self._in_hand):
+        while self.is_unsettled:
             self._let_go.clear()
             await self._let_go.wait()
 
