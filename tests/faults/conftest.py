@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +59,23 @@ FIGURES = pytest.StashKey[Figures]()
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed."""
     config.stash[FIGURES] = Figures(os.environ.get("TIDEMARK_FAULTS_SEED") or secrets.token_hex(4))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say the seed before anything fails."""
+    return f"faults: TIDEMARK_FAULTS_SEED={config.stash[FIGURES].seed}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell of a failure at once: the long form goes on for long after it."""
+    report = yield
+    if report.failed:
+        told = [report.longreprtext, *(text for name, text in report.sections if name.endswith("faults"))]
+        item.config.get_terminal_writer().line("\n".join(["", item.name, *told]))
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
