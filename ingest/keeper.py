@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -43,8 +44,19 @@ class Keeper:
         self._refusal = ""
         """Why the spool took nothing, as it was logged last; empty since it took something."""
 
-    async def keep(self, batch: Batch, form: str, precision_ns: int, received_us: int, body: bytes) -> Durability:
+    async def keep(
+        self,
+        batch: Batch,
+        form: str,
+        precision_ns: int,
+        received_us: int,
+        body: bytes,
+        has_left: Callable[[], bool],
+    ) -> Durability:
         """Keep the batch's accepted points, which were decoded from `body`; some may still be rejected.
+
+        `has_left` tells whether the client has. It may have sent the same again since, and a correction of that: what
+        was not written in time is not spooled behind these.
 
         Raises `Unavailable` when nobody can take them now, `BadRequest` when the database refuses a value.
         """
@@ -58,6 +70,8 @@ class Keeper:
             try:
                 await self._writer.write(batch, is_repeatable=True)
             except Unavailable as error:
+                if has_left():
+                    raise
                 outage = error
             else:
                 return "committed"

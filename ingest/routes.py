@@ -91,7 +91,9 @@ async def _take(request: web.Request, intake: Intake, protocol: str, form: str, 
         batch = Batch(intake.decoders.cache.limits, intake.catalog.generation)
         await _decode(intake.decoders.decode(form, body, batch, unit_ns, received_us), batch, hold)
         try:
-            durability = await intake.keeper.keep(batch, form, unit_ns, received_us, body)
+            durability = await intake.keeper.keep(
+                batch, form, unit_ns, received_us, body, lambda: request.transport is None
+            )
         except HttpError as error:
             _count_failure(batch, intake.instruments, protocol, error)
             raise

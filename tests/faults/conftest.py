@@ -73,7 +73,7 @@ def pytest_runtest_makereport(
     """Tell of a failure at once: the long form goes on for long after it."""
     report = yield
     if report.failed:
-        told = [report.longreprtext, *(text for name, text in report.sections if name.endswith("faults"))]
+        told = [report.longreprtext, *(text for name, text in report.sections if "faults" in name)]
         item.config.get_terminal_writer().line("\n".join(["", item.name, *told]))
     return report
 

@@ -97,15 +97,17 @@ async def byte_flipped(site: Site) -> None:
 async def flip_a_byte(site: Site) -> tuple[str, bytes]:
     """The name of the entry whose byte is another one, and what it held before."""
     with _unreachable_database(site):
-        before = set(_waiting(site))  # some of these may be on their way into the database
-        await until(lambda: len(_readable(_waiting(site) - before)) >= FEW_ENTRIES)
-        entry, requests = site.chance.choice(sorted(_readable(_waiting(site) - before).items(), key=str))
+        await until(lambda: len(_readable(_waiting(site))) >= FEW_ENTRIES)
+        # With ingest down: one that runs may have read the entry already, and write it yet.
+        await site.ingest.stop(signal.SIGKILL)
+        entry, requests = site.chance.choice(sorted(_readable(_waiting(site)).items(), key=str))
         content = entry.read_bytes()
         site.ledger.damaged(map(int, NUMBER.findall(b"\n".join(request.body for request in requests))))
         at, flipped = _flipped(site, content)
         with entry.open("r+b") as file:
             file.seek(at)
             file.write(flipped)
+        await site.ingest.start()
     return entry.name, content
 
 
@@ -167,5 +169,11 @@ def _leave(site: Site, content: bytes) -> None:
     (site.spool / "0" / f"{max(used, default=0) + 1:020}.batch").write_bytes(content)
 
 
-WITH_A_START: list[Strike] = [killed_in_mid_write, ended_while_draining, older_version, later_version]
+WITH_A_START: list[Strike] = [
+    killed_in_mid_write,
+    ended_while_draining,
+    older_version,
+    later_version,
+    byte_flipped,
+]
 """Those that end ingest and start it."""

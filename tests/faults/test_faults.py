@@ -47,7 +47,7 @@ async def test_ingest_and_database_at_once(struck: Struck) -> None:
         await asyncio.gather(site.ingest.start(), asyncio.to_thread(site.server.start))
 
 
-@pytest.mark.parametrize("strike", [*on_spool.WITH_A_START, on_spool.byte_flipped], ids=named)
+@pytest.mark.parametrize("strike", on_spool.WITH_A_START, ids=named)
 async def test_spool(struck: Struck, strike: Strike) -> None:
     """A fault of the spool."""
     async with struck(relayed=True) as site:

@@ -277,3 +277,32 @@ async def test_a_spool_that_is_off(
     assert durability(reply) == (503, None)
     assert await status(ingest) is None
     assert entry.path.exists()
+
+
+async def test_what_a_client_left_behind_is_not_spooled(
+    serve_ingest: ServeIngest,
+    write: Write,
+    relay: Relay,
+    relayed_url: SecretStr,
+    tmp_path: Path,
+    eventually: Eventually,
+) -> None:
+    """A client that has left may have sent the same again, and a correction; its first try is not put behind these."""
+    ingest = await spooling(serve_ingest, tmp_path, relayed_url, write, eventually)
+    relay.pause()
+    body = f"m,host=a f=1 {T + 1}".encode()
+    _, writer = await asyncio.open_connection("127.0.0.1", ingest.port)
+    writer.write(b"POST /write?precision=s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    async def is_under_way() -> bool:
+        return await ingest.counted("ingest_pending_bytes") > 0
+
+    await eventually(is_under_way)
+    writer.transport.abort()
+
+    async def is_over() -> bool:
+        return await ingest.counted("ingest_points_refused_total") == 1
+
+    await eventually(is_over)
+    assert await is_drained(ingest)
+    relay.resume()
