@@ -8,8 +8,8 @@
 4. A request that is too much for one merge is taken out of the copiers' way: the splitter commits it in portions, of
    several such requests one portion each in turn.
 5. The acknowledgement is the commit: `write` returns when the points are in the database, and not before.
-6. A request that was given up may still be committed by a copier or the splitter that has it in its hands: what is to be
-   written after it waits for `settled`.
+6. A request that was given up may still be committed by a copier or the splitter that has it in its hands: what is to
+   be written after it waits for `settled`.
 
 What waits is bounded by the budget that each request holds until its answer (`budget`), not here.
 """
