@@ -17,6 +17,9 @@ from sql.durations import KINDS
 from sql.policies import Change
 from sql.settings import Server
 
+TRIES = 5
+"""How often to try for a second each, where somebody uses a table."""
+
 
 class PolicyCommand(Server):
     """What every command has."""
@@ -121,10 +124,13 @@ class Policy(Settings):
 def _applied(connection: psycopg.Connection, measurements: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """What was done for each measurement, or why it failed."""
     for measurement in measurements:
-        try:
-            yield measurement, {"done": policies.apply(connection, measurement)}
-        except psycopg.errors.LockNotAvailable:
-            yield measurement, {"failed": policies.BUSY}
+        for _ in range(TRIES):
+            try:
+                outcome: dict[str, Any] = {"done": policies.apply(connection, measurement)}
+                break
+            except psycopg.errors.LockNotAvailable:
+                outcome = {"failed": policies.BUSY}
+        yield measurement, outcome
 
 
 def _print_json(told: Any) -> None:

@@ -7,7 +7,7 @@ SET search_path = pg_catalog
 AS $$ SELECT catalog.edition() ->> 'edition' = 'community' $$;
 
 -- Make `relation` have the one job of the procedure `proc` whose setting `key` is `wanted`, made by `statement` unless it
--- is there; returns whether it was another one before.
+-- is there; returns whether it was another one before. A job that runs meanwhile is not disturbed.
 CREATE FUNCTION catalog.ensure_job(
     schema_name text, relation text, proc text, key text, wanted interval, statement text
 ) RETURNS boolean
@@ -19,12 +19,15 @@ DECLARE
 BEGIN
     SELECT j.job_id, j.config INTO job FROM timescaledb_information.jobs j
     WHERE j.hypertable_schema = schema_name AND j.hypertable_name = relation AND j.proc_name = proc;
-    IF FOUND AND (job.config ->> key)::interval IS NOT DISTINCT FROM wanted THEN
-        RETURN false;
+    IF NOT FOUND THEN
+        EXECUTE statement;
+        RETURN true;
+    ELSIF (job.config ->> key)::interval IS DISTINCT FROM wanted THEN
+        EXECUTE format('SELECT %I.alter_job(%s, config => %L)', catalog.timescale(), job.job_id,
+                       job.config || jsonb_build_object(key, wanted));
+        RETURN true;
     END IF;
-    PERFORM catalog.remove_job(schema_name, relation, proc);
-    EXECUTE statement;
-    RETURN true;
+    RETURN false;
 END
 $$;
 
