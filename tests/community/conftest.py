@@ -20,14 +20,12 @@ import pytest
 from psycopg import sql
 
 from sql.migrate import migrate
-from tests.community.stored import Stored
+from tests.community.stored import Stored, connected
 from tests.conftest import with_database
 
 HERE = Path(__file__).parent
 OLDEST_NODE = 20
 INSTALL_SECONDS = 300
-RESET = "ROLLBACK; RESET SESSION AUTHORIZATION; RESET ALL"
-"""The one backend of the WebAssembly server goes on from connection to connection."""
 
 
 def edition_of(url: str) -> str:
@@ -41,7 +39,7 @@ def edition_of(url: str) -> str:
 def community_url() -> Iterator[str]:
     """The address of a migrated database of a community server, with the owner's rights; its jobs rest."""
     named = os.environ.get("DATABASE_URL")
-    server = database_on(named) if named and edition_of(named) == "community" else in_webassembly()
+    server = database_on(named) if named and edition_of(named) == "community" else run_by_node()
     with server as url:
         migrate(url)
         yield url
@@ -64,7 +62,7 @@ def database_on(server_url: str) -> Iterator[str]:
 
 
 @contextmanager
-def in_webassembly() -> Iterator[str]:
+def run_by_node() -> Iterator[str]:
     """The URL of a server that Node runs until the end."""
     require_node()
     install()
@@ -112,8 +110,7 @@ def install() -> None:
 @pytest.fixture
 def stored(community_url: str) -> Iterator[Stored]:
     """A measurement of the test's own, and a connection to look at it, with the owner's rights."""
-    with psycopg.connect(community_url, autocommit=True, prepare_threshold=None) as connection:
-        connection.execute(RESET)
+    with connected(community_url) as connection:
         stored = Stored(connection)
         try:
             yield stored

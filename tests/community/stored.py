@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from typing import Any, LiteralString
 
 import psycopg
@@ -26,6 +28,19 @@ DISAGREEMENTS = sql.SQL("""
     AND (raw.sum, raw.count, raw.min, raw.max) IS DISTINCT FROM (rolled.sum, rolled.count, rolled.min, rolled.max)
     AND (raw.count, rolled.count) IS DISTINCT FROM (0, NULL::bigint)
 """)
+
+
+def in_webassembly(url: str) -> bool:
+    """Whether a server is the one in WebAssembly, which has one connection."""
+    return "sslmode=disable" in url
+
+
+@contextmanager
+def connected(url: str) -> Iterator[psycopg.Connection]:
+    """A connection; the one backend in WebAssembly goes on from connection to connection."""
+    with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
+        connection.execute("ROLLBACK; RESET SESSION AUTHORIZATION; RESET ALL")
+        yield connection
 
 
 class Stored:
@@ -84,6 +99,12 @@ class Measurement:
         self.points = sql.Identifier("points", name)
         self.grow(*fields)
         self.id: int = stored.value("SELECT id FROM catalog.measurement WHERE name = %s", name)
+
+    def seen_by(self, connection: psycopg.Connection) -> Measurement:
+        """The same measurement through another connection."""
+        other = copy(self)
+        other.stored = Stored(connection)
+        return other
 
     def grow(self, *fields: str) -> None:
         """Make fields, as ingest does."""

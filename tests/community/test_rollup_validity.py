@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from tests.community.stored import Measurement, Stored
+from tests.community.stored import Measurement, Stored, connected, in_webassembly
 
 AGE = st.integers(0, 80 * 60)
 """Minutes before now."""
@@ -74,3 +79,45 @@ def test_a_rollup_holds_where_it_is_said_to(stored: Stored, steps: list[tuple[st
     assert m.disagreements() == []
     assert m.is_valid("10m_1", "47 hours", "15 minutes")
     assert m.is_valid("1h_1", "46 hours", "2 hours 5 minutes")
+
+
+CHECKS = 60
+
+
+def test_it_holds_at_every_moment(community_url: str) -> None:
+    """While others write late points and refresh, each of many statements sees rollups that are as its points are."""
+    if in_webassembly(community_url):
+        pytest.skip("the server in WebAssembly has one connection")
+    is_over = threading.Event()
+    with connected(community_url) as connection:
+        m = Stored(connection).new(chunk_interval="3h", compress_after="off")
+        m.fill("30 hours", "0 hours", "3 minutes", series=2)
+        m.refresh()
+
+        def write(number: int) -> None:
+            chance = random.Random(number)
+            with connected(community_url) as own:
+                late = m.seen_by(own)
+                while not is_over.is_set():
+                    age = chance.randint(3, 29 * 60)
+                    late.fill(f"{age} minutes", f"{age - 2} minutes", "7 seconds", series=1)
+
+        def refresh() -> None:
+            with connected(community_url) as own:
+                late = m.seen_by(own)
+                while not is_over.is_set():
+                    late.refresh()
+
+        with ThreadPoolExecutor() as pool:
+            others = [pool.submit(write, number) for number in range(2)] + [pool.submit(refresh)]
+            try:
+                found = [m.disagreements() for _ in range(CHECKS)]
+            finally:
+                is_over.set()
+            for other in others:
+                other.result()
+        m.refresh()
+        assert found == [[]] * CHECKS
+        assert m.disagreements() == []
+        assert m.is_valid("10m_1", "29 hours", "15 minutes")
+        m.stored.close()
