@@ -15,18 +15,7 @@ AS $$
     FROM (SELECT string_to_array(extversion, '.') AS v FROM pg_extension WHERE extname = 'timescaledb') e
 $$;
 
--- The windows of this width that have something of the times from `low` to `high`, which count microseconds since 1970. All
--- widths divide a day. What is beyond the times that PostgreSQL has is without a bound.
-CREATE FUNCTION catalog.windows(low bigint, high bigint, width interval) RETURNS tstzrange
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-SET search_path = pg_catalog
-AS $$
-    SELECT tstzrange(CASE WHEN low > -210000000000000000 THEN to_timestamp(floor(low / 1e6 / seconds)::float8 * seconds) END,
-                     CASE WHEN high < 9200000000000000000 THEN to_timestamp((floor(high / 1e6 / seconds)::float8 + 1) * seconds) END)
-    FROM (SELECT extract(epoch FROM width)::int AS seconds) w
-$$;
-
--- The same, of ranges of times.
+-- The windows of this width that have something of these times. All widths divide a day.
 CREATE FUNCTION catalog.widened(ranges tstzmultirange, width interval) RETURNS tstzmultirange
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog
@@ -35,7 +24,8 @@ AS $$
     FROM unnest(ranges) r
 $$;
 
--- The windows of a rollup that TimescaleDB would refresh.
+-- The windows of a rollup that TimescaleDB would refresh. Its logs count microseconds since 1970; what is beyond the times
+-- that PostgreSQL has is without a bound.
 CREATE FUNCTION catalog.stale_windows(view_name text, width interval) RETURNS tstzmultirange
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog
@@ -43,8 +33,10 @@ AS $$
 DECLARE
     of_view int;
     of_table int;
-    changed tstzmultirange;
-    pending tstzmultirange;
+    w bigint := extract(epoch FROM width)::bigint * 1000000;
+    lows bigint[];
+    highs bigint[];
+    stale tstzmultirange;
 BEGIN
     SELECT c.mat_hypertable_id, c.raw_hypertable_id INTO of_view, of_table
     FROM _timescaledb_catalog.continuous_agg c
@@ -52,17 +44,23 @@ BEGIN
     IF NOT FOUND THEN
         RETURN '{(,)}';
     END IF;
-    SELECT range_agg(catalog.windows(low, high, width)) INTO changed
-    FROM (SELECT l.lowest_modified_value, l.greatest_modified_value
-          FROM _timescaledb_catalog.continuous_aggs_materialization_invalidation_log l WHERE l.materialization_id = of_view
-          UNION ALL
-          SELECT l.lowest_modified_value, l.greatest_modified_value
-          FROM _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log l WHERE l.hypertable_id = of_table) logs (low, high);
     IF to_regclass('_timescaledb_catalog.continuous_aggs_materialization_ranges') IS NOT NULL THEN
-        SELECT range_agg(catalog.windows(l.lowest_modified_value, l.greatest_modified_value, width)) INTO pending
+        SELECT array_agg(l.lowest_modified_value), array_agg(l.greatest_modified_value) INTO lows, highs
         FROM _timescaledb_catalog.continuous_aggs_materialization_ranges l WHERE l.materialization_id = of_view;
     END IF;
-    RETURN coalesce(changed, '{}') + coalesce(pending, '{}');
+    SELECT range_agg(tstzrange(to_timestamp((low / 1000000)::float8), to_timestamp((high / 1000000)::float8))) INTO stale
+    FROM (
+        SELECT DISTINCT CASE WHEN low > -210000000000000000 THEN low - (low % w + w) % w END AS low,
+                        CASE WHEN high < 9200000000000000000 THEN high - (high % w + w) % w + w END AS high
+        FROM (SELECT l.lowest_modified_value, l.greatest_modified_value
+              FROM _timescaledb_catalog.continuous_aggs_materialization_invalidation_log l WHERE l.materialization_id = of_view
+              UNION ALL
+              SELECT l.lowest_modified_value, l.greatest_modified_value
+              FROM _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log l WHERE l.hypertable_id = of_table
+              UNION ALL
+              SELECT * FROM unnest(lows, highs)) logs (low, high)
+    ) windows;
+    RETURN coalesce(stale, '{}');
 END
 $$;
 
@@ -78,10 +76,11 @@ DECLARE
     basis catalog.rollup;
     made catalog.rollup;
     stale tstzmultirange;
+    is_known boolean := catalog.knows_invalidations();
 BEGIN
     FOR basis IN SELECT * FROM catalog.rollup r WHERE r.measurement_id = wanted_measurement AND r.width = '10m' ORDER BY r.part LOOP
         stale := '{(,)}';
-        IF catalog.knows_invalidations() THEN
+        IF is_known THEN
             stale := catalog.stale_windows(basis.view_name, '10 minutes');
         END IF;
         RETURN QUERY SELECT basis.id, interval '10 minutes', basis.part, basis.view_name, '{(,)}'::tstzmultirange - stale;
