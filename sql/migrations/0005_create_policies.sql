@@ -26,9 +26,12 @@ CREATE TABLE catalog.policy (
     CHECK (compress_after IS DISTINCT FROM 'forever' AND retain_raw IS DISTINCT FROM 'off'),
     CHECK (pattern <> '' OR num_nulls(chunk_interval, compress_after, retain_raw, rollup_10m, rollup_1h) = 0)
 );
-COMMENT ON TABLE catalog.policy IS 'A measurement''s policy has each value from the first row that sets it: the row of its own name, then the patterns (* and ?) that match it, the longest first, then the row without a pattern, which holds the defaults.';
+COMMENT ON TABLE catalog.policy IS
+    'A measurement''s policy has each value from the first row that sets it: the row of its own name, then the patterns '
+    '(* and ?) that match it, the longest first, then the row without a pattern, which holds the defaults.';
 COMMENT ON COLUMN catalog.policy.compress_after IS 'Age of a chunk''s newest possible point at which it is compressed; off: never.';
-COMMENT ON COLUMN catalog.policy.rollup_1h IS 'How long the rollup is kept; off: there is none. It is made of the rollup of 10 minutes, and is off with that.';
+COMMENT ON COLUMN catalog.policy.rollup_1h IS
+    'How long the rollup is kept; off: there is none. It is made of the rollup of 10 minutes, and is off with that.';
 
 INSERT INTO catalog.policy VALUES ('', '6h', '1h', '90d', '1y', '5y');
 
@@ -42,7 +45,8 @@ $$;
 
 -- The policy of a measurement that there is or may come to be: no value in it is NULL.
 CREATE FUNCTION catalog.policy_of(
-    measurement text, OUT chunk_interval text, OUT compress_after text, OUT retain_raw text, OUT rollup_10m text, OUT rollup_1h text
+    measurement text,
+    OUT chunk_interval text, OUT compress_after text, OUT retain_raw text, OUT rollup_10m text, OUT rollup_1h text
 )
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -117,7 +121,8 @@ BEGIN
                  WHERE d.hypertable_schema = 'points' AND d.hypertable_name = wanted.name AND d.dimension_number = 1) THEN
         RETURN '{}';
     END IF;
-    EXECUTE format('SELECT %I.set_chunk_time_interval(%L, interval %L)', catalog.timescale(), format('points.%I', wanted.name), length);
+    EXECUTE format('SELECT %I.set_chunk_time_interval(%L, interval %L)',
+                   catalog.timescale(), format('points.%I', wanted.name), length);
     RETURN ARRAY[format('chunks of %s', length)];
 END
 $$;
@@ -154,7 +159,8 @@ SET search_path = pg_catalog
 AS $$
 DECLARE
     dropped int := 0;
-    retained interval := (SELECT r.retained FROM catalog.retention r WHERE r.measurement_id = catalog.find_measurement(measurement));
+    retained interval := (
+        SELECT r.retained FROM catalog.retention r WHERE r.measurement_id = catalog.find_measurement(measurement));
 BEGIN
     IF retained IS NOT NULL THEN
         EXECUTE format('SELECT count(*) FROM %I.drop_chunks(%L, older_than => %L::timestamptz)', catalog.timescale(),

@@ -62,12 +62,14 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog
 AS $$
 DECLARE
+    is_off boolean;
     relation text := format('points.%I', wanted.name);
     job text := 'SELECT %I.add_compression_policy(%L, compress_after => interval %L, schedule_interval => interval %L)';
     settings text := 'timescaledb.compress, timescaledb.compress_segmentby = %L, timescaledb.compress_orderby = %L';
 BEGIN
     IF after IS NULL THEN
-        RETURN CASE WHEN catalog.remove_job('points', wanted.name, 'policy_compression') THEN '{compression off}'::text[] ELSE '{}' END;
+        is_off := catalog.remove_job('points', wanted.name, 'policy_compression');
+        RETURN CASE WHEN is_off THEN '{compression off}' ELSE '{}' END;
     END IF;
     IF catalog.has_columnstore() THEN
         job := 'CALL %I.add_columnstore_policy(%L, after => interval %L, schedule_interval => interval %L)';

@@ -18,8 +18,10 @@ CREATE TABLE catalog.rollup (
     created_at     timestamptz NOT NULL DEFAULT now(),
     UNIQUE (measurement_id, part, width)
 );
-COMMENT ON TABLE catalog.rollup IS 'One row a view rollups.<view_name>: bucket, series_id, and for the field with the id N: sum_N, count_N, min_N, max_N.';
-COMMENT ON COLUMN catalog.rollup.retained IS 'Rows older than this are being dropped (NULL: none), and those before dropped_before may have been.';
+COMMENT ON TABLE catalog.rollup IS
+    'One row a view rollups.<view_name>: bucket, series_id, and for the field with the id N: sum_N, count_N, min_N, max_N.';
+COMMENT ON COLUMN catalog.rollup.retained IS
+    'Rows older than this are being dropped (NULL: none), and those before dropped_before may have been.';
 
 CREATE TABLE catalog.rollup_field (
     rollup_id int NOT NULL REFERENCES catalog.rollup ON DELETE CASCADE,
@@ -70,11 +72,11 @@ BEGIN
         'CREATE MATERIALIZED VIEW rollups.%I WITH (timescaledb.continuous, timescaledb.materialized_only = true) AS '
         'SELECT %I.time_bucket(interval ''10 minutes'', time) AS bucket, series_id, %s FROM points.%I GROUP BY 1, 2 WITH NO DATA',
         made.view_name, catalog.timescale(),
-        (SELECT string_agg(format('sum(%1$I) AS sum_%2$s, count(%1$I) AS count_%2$s, min(%1$I) AS min_%2$s, max(%1$I) AS max_%2$s',
-                                  k.column_name, k.id), ', ' ORDER BY k.id)
+        (SELECT string_agg(format('sum(%1$I) AS sum_%2$s, count(%1$I) AS count_%2$s, '
+                                  'min(%1$I) AS min_%2$s, max(%1$I) AS max_%2$s', k.column_name, k.id), ', ' ORDER BY k.id)
          FROM catalog.field k WHERE k.id = ANY (fields)),
         wanted.name);
-    EXECUTE format('SELECT %I.set_chunk_time_interval(%L, interval ''7 days'')', catalog.timescale(), catalog.materialization(made.view_name));
+    PERFORM catalog.set_rollup_chunks(made.view_name, '7 days');
     RETURN made.view_name;
 END
 $$;
@@ -95,11 +97,12 @@ BEGIN
         'CREATE MATERIALIZED VIEW rollups.%I WITH (timescaledb.continuous, timescaledb.materialized_only = true) AS '
         'SELECT %I.time_bucket(interval ''1 hour'', bucket) AS bucket, series_id, %s FROM rollups.%I GROUP BY 1, 2 WITH NO DATA',
         made.view_name, catalog.timescale(),
-        (SELECT string_agg(format('sum(sum_%1$s) AS sum_%1$s, sum(count_%1$s)::bigint AS count_%1$s, min(min_%1$s) AS min_%1$s, max(max_%1$s) AS max_%1$s',
-                                  f.field_id), ', ' ORDER BY f.field_id)
+        (SELECT string_agg(format('sum(sum_%1$s) AS sum_%1$s, sum(count_%1$s)::bigint AS count_%1$s, '
+                                  'min(min_%1$s) AS min_%1$s, max(max_%1$s) AS max_%1$s', f.field_id),
+                           ', ' ORDER BY f.field_id)
          FROM catalog.rollup_field f WHERE f.rollup_id = basis.id),
         basis.view_name);
-    EXECUTE format('SELECT %I.set_chunk_time_interval(%L, interval ''28 days'')', catalog.timescale(), catalog.materialization(made.view_name));
+    PERFORM catalog.set_rollup_chunks(made.view_name, '28 days');
     RETURN made.view_name;
 END
 $$;
@@ -112,6 +115,16 @@ AS $$
     SELECT format('%I.%I', c.materialization_hypertable_schema, c.materialization_hypertable_name)
     FROM timescaledb_information.continuous_aggregates c
     WHERE c.view_schema = 'rollups' AND c.view_name = materialization.view_name
+$$;
+
+CREATE FUNCTION catalog.set_rollup_chunks(view_name text, length interval) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog
+AS $$
+BEGIN
+    EXECUTE format('SELECT %I.set_chunk_time_interval(%L, interval %L)',
+                   catalog.timescale(), catalog.materialization(view_name), length);
+END
 $$;
 
 -- Drop the rollups of this width, and those that are made of them.

@@ -20,7 +20,8 @@ CREATE FUNCTION catalog.widened(ranges tstzmultirange, width interval) RETURNS t
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog
 AS $$
-    SELECT coalesce(range_agg(tstzrange(date_bin(width, lower(r), 'epoch'), date_bin(width, upper(r) + width - interval '1 microsecond', 'epoch'))), '{}')
+    SELECT coalesce(range_agg(tstzrange(
+        date_bin(width, lower(r), 'epoch'), date_bin(width, upper(r) + width - interval '1 microsecond', 'epoch'))), '{}')
     FROM unnest(ranges) r
 $$;
 
@@ -141,7 +142,8 @@ DECLARE
     in_force interval := (SELECT r.retained FROM catalog.retention r WHERE r.measurement_id = wanted.id);
     is_changed boolean;
 BEGIN
-    IF (in_force IS NULL OR wanted_span < in_force) AND wanted_span IS NOT NULL AND NOT catalog.is_rolled_up(wanted, now() - wanted_span) THEN
+    IF wanted_span < coalesce(in_force, wanted_span + interval '1 day')
+            AND NOT catalog.is_rolled_up(wanted, now() - wanted_span) THEN
         RETURN '{}';
     END IF;
     is_changed := catalog.retain(wanted.id, wanted_span);
@@ -176,7 +178,8 @@ AS $$
 DECLARE
     batches text := '';
 BEGIN
-    IF EXISTS (SELECT FROM pg_proc p WHERE p.proname = 'add_continuous_aggregate_policy' AND 'buckets_per_batch' = ANY (p.proargnames)) THEN
+    IF EXISTS (SELECT FROM pg_proc p WHERE p.proname = 'add_continuous_aggregate_policy'
+               AND 'buckets_per_batch' = ANY (p.proargnames)) THEN
         batches := format(', buckets_per_batch => %s', CASE made.width WHEN '10m' THEN 144 ELSE 168 END);
     END IF;
     RETURN catalog.ensure_job('rollups', made.view_name, 'policy_refresh_continuous_aggregate', 'start_offset', start, format(

@@ -23,8 +23,10 @@ BEGIN
         measurement := one.name;
         compress_after := CASE WHEN catalog.is_community() THEN catalog.span((catalog.policy_of(one.name)).compress_after) END;
         SELECT count(*) INTO fields FROM catalog.field k WHERE k.measurement_id = one.id;
-        SELECT count(*), count(*) FILTER (WHERE c.is_compressed), coalesce(sum(pg_total_relation_size(c.chunk)) FILTER (WHERE NOT c.is_compressed), 0),
-               count(*) FILTER (WHERE c.range_end < now() - compress_after AND _timescaledb_functions.chunk_status(c.chunk) & 11 <> 1),
+        SELECT count(*), count(*) FILTER (WHERE c.is_compressed),
+               coalesce(sum(pg_total_relation_size(c.chunk)) FILTER (WHERE NOT c.is_compressed), 0),
+               count(*) FILTER (WHERE c.range_end < now() - compress_after
+                                AND _timescaledb_functions.chunk_status(c.chunk) & 11 <> 1), -- compressed, unordered, partial
                coalesce(sum(greatest(r.reltuples, 0)) FILTER (WHERE NOT c.is_compressed), 0), min(c.range_start)
         INTO chunks, compressed_chunks, uncompressed_bytes, due_chunks, points, oldest
         FROM (SELECT i.*, format('%I.%I', i.chunk_schema, i.chunk_name)::regclass AS chunk FROM timescaledb_information.chunks i
@@ -78,7 +80,8 @@ AS $$
     SELECT j.job_id, replace(replace(j.proc_name, 'policy_', ''), '_continuous_aggregate', ''),
            format('%s.%s', j.hypertable_schema, j.hypertable_name),
            CASE WHEN s.last_run_status = 'Failed' THEN 'failed'
-                WHEN j.scheduled AND s.job_status IS DISTINCT FROM 'Running' AND j.next_start < now() - interval '15 minutes' THEN 'late'
+                WHEN j.scheduled AND s.job_status IS DISTINCT FROM 'Running'
+                    AND j.next_start < now() - interval '15 minutes' THEN 'late'
                 ELSE 'ok' END,
            coalesce(s.total_runs, 0), coalesce(s.total_failures, 0),
            nullif(s.last_successful_finish, '-infinity'), nullif(j.next_start, '-infinity'),
