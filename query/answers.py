@@ -14,6 +14,8 @@ Row = tuple[Any, ...]
 def aggregate(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
     """The answer of an aggregate; `rows` are those of `statements.aggregate`, sorted by tags and window.
 
+    `warnings` tell what an answer cannot hold, where there is such.
+
     With a step, a series has `points`: [time, number], or [time, number, ...] in the order that `columns`
     says. Without, it has one `value`, or `values` by metric and function. A number is null where its metric
     has no point; a tag that a series does not have is the empty text.
@@ -28,6 +30,8 @@ def aggregate(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
         "step": request.step.text if request.step else None,
         "source": plan.source,
     }
+    if plan.warnings:
+        answer["warnings"] = plan.warnings
     if request.step is not None and many:
         answer["columns"] = [{"metric": value.metric, "fn": value.fn} for value in plan.values]
     width = len(request.by)

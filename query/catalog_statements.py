@@ -12,7 +12,7 @@ from query.conditions import Statement, conditions, identifier
 from query.parameters import Matcher
 
 FIELDS_OF: LiteralString = """
-    SELECT m.id, m.name, f.name, f.column_name
+    SELECT m.id, m.name, f.name, f.column_name, f.id
     FROM unnest(%(measurements)s::text[], %(fields)s::text[]) AS wanted (measurement, field)
     JOIN catalog.measurement m ON m.name = wanted.measurement
     JOIN catalog.field f ON f.measurement_id = m.id AND f.name = wanted.field
@@ -24,7 +24,7 @@ MEASUREMENTS: LiteralString = """
 """
 
 FIELDS: LiteralString = """
-    SELECT m.id, m.name, f.name, f.column_name
+    SELECT m.id, m.name, f.name, f.column_name, f.id
     FROM catalog.measurement m JOIN catalog.field f ON f.measurement_id = m.id
     WHERE %(measurements)s::text[] IS NULL OR m.name = ANY (%(measurements)s)
     ORDER BY m.name COLLATE "C", f.name COLLATE "C" LIMIT %(limit)s

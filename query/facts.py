@@ -17,6 +17,7 @@ class FieldFact:
     measurement: str
     field: str
     column: str
+    id: int
 
     @property
     def metric(self) -> str:

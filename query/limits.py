@@ -34,8 +34,10 @@ def check_aggregate(request: AggregateRequest, settings: QuerySettings) -> None:
         )
     _check_tags("by", request.by, settings)
     check_matchers(request.match, settings)
-    if request.step is not None:
-        windows = -((request.start - request.end) // request.step.length)
+    if request.limit is not None and request.limit > settings.max_series:
+        raise Limited("max_series", settings.max_series, f"limit: {request.limit} series", "give a lower limit")
+    if request.windows is not None:
+        windows = request.windows.count(request.start, request.end)
         if windows * columns > settings.max_values:
             raise too_many_values(settings, f"{windows} windows of {columns} values")
 

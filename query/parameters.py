@@ -7,6 +7,7 @@ that names the parameter, what is wrong with it and what is allowed.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -35,12 +36,18 @@ ALLOWED_MATCHERS = "tag=value, tag!=value, tag=~regex, tag!~regex; a regex match
 
 DEFAULT_RANGE = timedelta(hours=1)
 
+NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
+
 FAULTS = {
     "missing": "required",
     "too_short": "at least one is needed",
     "string_too_long": "longer than any name can be",
     "string_type": "not a text",
     "tuple_type": "neither a text nor a list of texts",
+    "int_type": "not a whole number",
+    "int_parsing": "not a whole number",
+    "int_parsing_size": "not a whole number that can be",
+    "int_from_float": "not a whole number",
 }
 """pydantic's kinds of faults, for people who do not know its types."""
 
@@ -73,6 +80,16 @@ def _without_nul(value: str) -> str:
     if "\0" in value:
         raise ValueError(f"{shortened(value)!r} has a NUL character")
     return value
+
+
+def number(value: object) -> float:
+    """A finite number, or a text that writes one. Raises `ValueError` for anything else."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number or (isinstance(value, str) and NUMBER.fullmatch(value)):
+        found = float(cast(str, value))
+        if math.isfinite(found):
+            return found
+    raise ValueError(f"{shortened(repr(value))} is not known")
 
 
 def one_or_more(value: object) -> object:
@@ -136,8 +153,6 @@ class Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
     comma_separated: ClassVar[frozenset[str]] = frozenset()
     """Lists that a text may hold with commas between."""
-    later: ClassVar[frozenset[str]] = frozenset()
-    """Parameters that the API has a place for, and this version does not know yet."""
 
 
 def from_query(model: type[Request], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -184,8 +199,6 @@ def parse(model: type[RequestT], data: Mapping[str, Any], now: datetime) -> Requ
 def _explain(model: type[Request], fault: ErrorDetails) -> str:
     name = shortened(str(fault["loc"][0]))
     if fault["type"] == "extra_forbidden":
-        if name in model.later:
-            return f"{name}: not available yet"
         return f"{name}: there is no such parameter; allowed: {', '.join(model.model_fields) or 'none'}"
     if fault["type"] == "value_error":
         text = str(fault["ctx"]["error"])

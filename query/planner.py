@@ -1,27 +1,62 @@
-"""The plan of an aggregate: which columns of which measurement to read, from which source. Pure.
+"""The plan of an aggregate: which parts of which fields to read, from which source, and when. Pure.
 
-Where a metric may mean fields of several measurements, the one with the longest name is meant. Today the one
-source is `raw`, the points themselves.
+Where a metric may mean fields of several measurements, the one with the longest name is meant. Functions whose parts
+rollups keep are read as `composition` says. The others need the points: when any of them is asked for, the points
+are read once for all functions, and rollups serve what is older than the points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from query.composition import Rollup, Stretch, compose, straddled
 from query.facts import FieldFact
-from query.window import AggregateRequest, Function
+from query.functions import PARTS, PERCENTILES, ROLLED_UP, fraction, parts_of
+from query.ranges import whole, without
+from query.times import shortened, written
+from query.window import AggregateRequest, Measure
 from service.errors import BadRequest
+
+RAW = "raw"
+"""The points themselves, as a source."""
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
-    """One number of every point of the answer: a function of a metric."""
+class State:
+    """What there is beside the points of a measurement."""
 
-    metric: str
-    fn: Function
-    column: str
-    """The metric's column in the hypertable."""
+    rollups: tuple[Rollup, ...] = ()
+    raw_from: datetime | None = None
+    """Points before it are no longer kept; None when all are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One scan: some parts of some fields, from one source, over one stretch of time."""
+
+    start: datetime
+    end: datetime
+    rollup: Rollup | None
+    """None means the points."""
+    parts: tuple[tuple[int, str], ...]
+    """Of which field, by its place, which part."""
+
+    @property
+    def fields(self) -> tuple[int, ...]:
+        """The places of the fields of which there are parts."""
+        return tuple(dict.fromkeys(field for field, _ in self.parts))
+
+    @property
+    def needs_before(self) -> bool:
+        """Whether each point is looked at together with that before it."""
+        return any(PARTS[part].needs_before for _, part in self.parts)
+
+    @property
+    def is_by_group(self) -> bool:
+        """Whether the points of a group are taken together, for what no parts of its series can be merged to."""
+        return any(part == PERCENTILES for _, part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +66,37 @@ class Plan:
     request: AggregateRequest
     measurement_id: int
     measurement: str
-    values: tuple[Value, ...]
-    """By metric, then by function, in the order of the request."""
-    source: tuple[str, ...] = ("raw",)
+    fields: tuple[FieldFact, ...]
+    """By metric."""
+    pieces: tuple[Piece, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> tuple[Measure, ...]:
+        """The numbers of every point: by metric, then by function, in the order of the request."""
+        return tuple(Measure(metric, fn) for metric in self.request.metric for fn in self.request.fn)
+
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        """The percentiles that are asked for, as shares of the points."""
+        shares = (fraction(fn) for fn in self.request.fn)
+        return tuple(dict.fromkeys(share for share in shares if share is not None))
+
+    @property
+    def source(self) -> tuple[str, ...]:
+        """The sources' names, the coarsest first."""
+        return sources(self.pieces)
 
 
-def plan(request: AggregateRequest, facts: Sequence[FieldFact]) -> Plan:
-    """The plan of a request all of whose metrics exist.
+def sources(pieces: Iterable[Piece]) -> tuple[str, ...]:
+    """The names of where pieces are read from, the coarsest first."""
+    rollups = sorted((piece.rollup for piece in pieces if piece.rollup), key=lambda one: one.width, reverse=True)
+    names = [*(rollup.name for rollup in rollups), *(RAW for piece in pieces if piece.rollup is None)]
+    return tuple(dict.fromkeys(names)) or (RAW,)
+
+
+def choose(request: AggregateRequest, facts: Sequence[FieldFact]) -> tuple[FieldFact, ...]:
+    """The fields of a request all of whose metrics exist, by metric.
 
     Raises `BadRequest` when no one measurement has all of them: one request is one scan of one measurement.
     """
@@ -52,6 +111,105 @@ def plan(request: AggregateRequest, facts: Sequence[FieldFact]) -> Plan:
             parameter="metric",
         )
     chosen = by_measurement[max(complete, key=len)]
-    values = tuple(Value(metric, fn, chosen[metric].column) for metric in request.metric for fn in request.fn)
-    fact = chosen[request.metric[0]]
-    return Plan(request, fact.measurement_id, fact.measurement, values)
+    return tuple(chosen[metric] for metric in request.metric)
+
+
+def plan(request: AggregateRequest, fields: Sequence[FieldFact], state: State) -> Plan:
+    """The plan of a request for the fields that its metrics name, in that order.
+
+    Raises `BadRequest` when the request names a source that there is not, or that does not have what it asks for.
+    """
+    pieces: list[Piece]
+    if request.resolution == "auto":
+        pieces = _composed(request, fields, state)
+    elif request.resolution == RAW:
+        pieces = _composed(request, fields, State())
+    else:
+        pieces = _from_rollup(request, fields, state)
+    return Plan(
+        request,
+        fields[0].measurement_id,
+        fields[0].measurement,
+        tuple(fields),
+        tuple(pieces),
+        _warnings(request, pieces, state),
+    )
+
+
+def _composed(request: AggregateRequest, fields: Sequence[FieldFact], state: State) -> list[Piece]:
+    """The pieces that together are the whole range, as far as anything is kept of it."""
+    parts = parts_of(request.fn)
+    kept = [part for part in parts if PARTS[part].of_rollup is not None]
+    others = [part for part in parts if PARTS[part].of_rollup is None and part != PERCENTILES]
+    points = _points(request, state)
+    # Points that must be read anyway serve every function.
+    composed_end = points[0].start if others and points else request.end
+    scans: dict[Stretch, list[tuple[int, str]]] = {}
+    for place, field in enumerate(fields):
+        if kept and request.start < composed_end:
+            rollups = [rollup for rollup in state.rollups if field.id in rollup.fields]
+            for stretch in compose(request.start, composed_end, request.windows, rollups, state.raw_from):
+                scans.setdefault(stretch, []).extend((place, part) for part in kept)
+        for stretch in points if others else []:
+            scans.setdefault(stretch, []).extend((place, part) for part in (*kept, *others))
+    pieces = [Piece(one.start, one.end, one.rollup, tuple(wanted)) for one, wanted in scans.items()]
+    if PERCENTILES in parts:
+        together = tuple((place, PERCENTILES) for place in range(len(fields)))
+        pieces += [Piece(one.start, one.end, None, together) for one in points]
+    return pieces
+
+
+def _points(request: AggregateRequest, state: State) -> list[Stretch]:
+    """The range, as far as its points are kept; at most one stretch."""
+    start = max(request.start, state.raw_from) if state.raw_from else request.start
+    return [Stretch(start, request.end, None)] if start < request.end else []
+
+
+def _from_rollup(request: AggregateRequest, fields: Sequence[FieldFact], state: State) -> list[Piece]:
+    """One rollup alone, as it stands: those of its buckets that lie wholly in the range."""
+    parts = parts_of(request.fn)
+    if any(PARTS[part].of_rollup is None for part in parts):
+        raise BadRequest(
+            f"resolution: rollups keep what {', '.join(ROLLED_UP)} are made of; allowed with a rollup: these functions",
+            parameter="resolution",
+        )
+    scans: dict[Stretch, list[tuple[int, str]]] = {}
+    for place, field in enumerate(fields):
+        rollup = _named(request, field, state)
+        if straddled(request.start, request.end, request.windows, rollup.width):
+            raise BadRequest(
+                f"resolution: windows of this step begin within the buckets of {rollup.name}; "
+                f"allowed: a step of whole multiples of {rollup.size}",
+                parameter="resolution",
+            )
+        for start, end in whole([(request.start, request.end)], rollup.width):
+            scans.setdefault(Stretch(start, end, rollup), []).extend((place, part) for part in parts)
+    return [Piece(one.start, one.end, one.rollup, tuple(wanted)) for one, wanted in scans.items()]
+
+
+def _named(request: AggregateRequest, field: FieldFact, state: State) -> Rollup:
+    having = [rollup for rollup in state.rollups if field.id in rollup.fields]
+    for rollup in having:
+        if request.resolution in (rollup.name, rollup.size):
+            return rollup
+    known = [word for rollup in having for word in (rollup.size, rollup.name)]
+    raise BadRequest(
+        f"resolution: {field.metric} has no rollup {shortened(request.resolution)!r}; "
+        f"allowed: {', '.join(['auto', RAW, *known])}",
+        parameter="resolution",
+    )
+
+
+def _warnings(request: AggregateRequest, pieces: Sequence[Piece], state: State) -> tuple[str, ...]:
+    """What an answer has to tell that it cannot hold."""
+    if request.resolution != "auto" or state.raw_from is None or request.start >= state.raw_from:
+        return ()
+    before = f"points before {written(state.raw_from)} are no longer kept"
+    if lost := [fn for fn in request.fn if fn not in ROLLED_UP]:
+        return (f"{before}: {', '.join(lost)} cannot be had of them",)
+    gone = (request.start, min(request.end, state.raw_from))
+    for place in range(len(request.metric)):
+        read = [(piece.start, piece.end) for piece in pieces if any(one == place for one, _ in piece.parts)]
+        if without([gone], read):
+            return (f"{before}: what is older comes from rollups, whose buckets do not fit the whole range",)
+    return ()

@@ -50,6 +50,12 @@ class QuerySettings(Settings):
     max_url_bytes: int = Field(
         32 * KIBIBYTES, ge=1024, description="longest URL; a longer one gets 400, and fits into the body of a POST"
     )
+    lookback_seconds: float = Field(
+        300.0,
+        ge=0,
+        le=86_400,
+        description="how long before start the point before a series' first is looked for, by rate, increase and delta",
+    )
     max_values: int = Field(250_000, ge=1, description="numbers in an answer: points times pairs of metric and fn")
     max_series: int = Field(10_000, ge=1, description="series in an answer")
     max_names: int = Field(10_000, ge=1, description="entries in a list of hosts, measurements or fields")

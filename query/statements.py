@@ -1,122 +1,125 @@
 """The SQL of an aggregate. Pure: it composes, and runs nothing.
 
-An aggregate has two steps. First the points of each series, in each window, become *parts* (a sum, a count,
-...): that is where the rows are, and no join slows it down. Then the parts of the series that share their
-`by` tags are merged: exactly, since every function here can be had from its parts. An average of many series
-is therefore the average of all their points, not of their averages.
+First come the plan's pieces, each a scan of one source: the points of each series, in each window, become parts. That
+is where the rows are, and no join slows it down. Only then the parts of all pieces and series that share their `by`
+tags are merged. What can only be had of all points of a group is attributed to the first of its series.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import LiteralString
+from collections.abc import Sequence
+from datetime import timedelta
 
 from psycopg import sql
 
-from query.conditions import Statement, conditions, identifier, tag_value
+from query.conditions import Statement, conditions, tag_value
+from query.functions import fraction, recipe
 from query.planner import Plan
-from query.window import Function
+from query.scans import COMMA, NOTHING, Parameters, Scans, alias
+from query.window import Measure
 
-PARTS: dict[str, LiteralString] = {
-    "sum": "sum({value})",
-    "count": "count({value})",
-    "min": "min({value})",
-    "max": "max({value})",
-    "first": "first({value}, p.time) FILTER (WHERE {value} IS NOT NULL)",
-    "first_time": "min(p.time) FILTER (WHERE {value} IS NOT NULL)",
-    "last": "last({value}, p.time) FILTER (WHERE {value} IS NOT NULL)",
-    "last_time": "max(p.time) FILTER (WHERE {value} IS NOT NULL)",
-}
+MERGED = sql.SQL("WITH {chosen}partial AS ({scans}) SELECT {columns} FROM {source} {grouping}{order}")
 
+# The ids are in an array: the planner then looks them up in each chunk's index, which no join gives it.
+CHOSEN = sql.SQL("""
+    chosen AS MATERIALIZED (SELECT array_agg(s.id) AS ids FROM catalog.series s WHERE {conditions}),
+""")
+IS_CHOSEN = sql.SQL(" AND p.series_id = ANY ((SELECT ids FROM chosen)::int[])")
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a function is had from its parts."""
+BUCKET = sql.Identifier("bucket")
 
-    parts: tuple[str, ...]
-    merge: LiteralString
+DIRECTIONS = {"asc": sql.SQL("ASC"), "desc": sql.SQL("DESC"), None: sql.SQL("DESC")}
 
-
-RECIPES: dict[Function, Recipe] = {
-    "avg": Recipe(("sum", "count"), "sum({sum}) / nullif(sum({count}), 0)::float8"),
-    "sum": Recipe(("sum",), "sum({sum})"),
-    "count": Recipe(("count",), "sum({count})::bigint"),
-    "min": Recipe(("min",), "min({min})"),
-    "max": Recipe(("max",), "max({max})"),
-    # Of several series' points at the same moment, the one of the series that was made first: a repeated
-    # request must have the same answer.
-    "first": Recipe(("first", "first_time"), "(array_agg({first} ORDER BY {first_time} NULLS LAST, series_id))[1]"),
-    "last": Recipe(("last", "last_time"), "(array_agg({last} ORDER BY {last_time} DESC NULLS LAST, series_id))[1]"),
-}
+RANKED = sql.SQL("""
+    WITH ranked AS MATERIALIZED (
+        SELECT *, row_number() OVER (ORDER BY {value} {direction} NULLS LAST, {tags}) AS place
+        FROM ({whole}) AS whole ORDER BY place LIMIT {series}
+    )
+    SELECT {columns} FROM ({merged}) AS merged JOIN ranked USING ({tags}) ORDER BY place, bucket LIMIT {limit}
+""")
 
 
-def aggregate(plan: Plan, limit: int) -> Statement:
-    """At most `limit` rows: the `by` tags, the window's start if there is a step, the plan's values; sorted.
+def aggregate(plan: Plan, ranking: Plan | None, limit: int, lookback: timedelta) -> Statement:
+    """At most `limit` rows: the `by` tags, the window's start if there is a step, the plan's values.
 
-    A window of a group in which every metric is null makes no row.
+    They are sorted by tags and window; or, where the request orders its series, by their one value over the whole
+    range, of which a request with a step has a plan of its own, `ranking`. A window of a group in which every metric
+    is null makes no row. `lookback` before the range, the point before a series' first is looked for. Every plan
+    here has a piece at least.
     """
+    parameters = Parameters()
     request = plan.request
-    chosen = conditions(plan.measurement_id, request.match)
-    keys: list[sql.Composable] = [
-        tag_value(tag, f"by_{number}") + sql.SQL(' COLLATE "C"') for number, tag in enumerate(request.by)
-    ]
-    if request.step is not None:
-        keys.append(sql.SQL("bucket"))
-    merged = [sql.SQL(RECIPES[value.fn].merge).format(**_aliases(plan, value.column)) for value in plan.values]
-    # Keys are grouped by their place: a name could be that of a field.
-    places = sql.SQL(", ").join(sql.Literal(place) for place in range(1, len(keys) + 1))
-    text = sql.SQL("WITH partial AS ({partial}) SELECT {keys_and_values} FROM {source} {grouping} LIMIT %(limit)s")
-    return Statement(
-        text.format(
-            partial=_partial(plan, chosen.text),
-            keys_and_values=sql.SQL(", ").join([*keys, *merged]),
-            source=sql.SQL("partial JOIN catalog.series s ON s.id = series_id" if request.by else "partial"),
-            grouping=sql.SQL("GROUP BY {places} ORDER BY {places}" if keys else "HAVING count(*) > 0").format(
-                places=places
-            ),
-        ),
-        {
-            **chosen.parameters,
-            "start": request.start,
-            "end": request.end,
-            "step": request.step.length if request.step else None,
-            "limit": limit,
-            **{f"by_{number}": tag for number, tag in enumerate(request.by)},
-        },
-    )
-
-
-def _partial(plan: Plan, matched: sql.Composed) -> sql.Composed:
-    """The parts of each series, in each window."""
-    request = plan.request
-    columns = dict.fromkeys(value.column for value in plan.values)
-    wanted = dict.fromkeys((value.column, part) for value in plan.values for part in RECIPES[value.fn].parts)
-    parts = [
-        sql.SQL("{} AS {}").format(
-            sql.SQL(PARTS[part]).format(value=identifier("p", column)), _aliases(plan, column)[part]
+    merge = _Merge(plan, parameters, lookback)
+    if request.is_ranked and request.step is not None:
+        assert ranking is not None, "curves are ordered by one value of each"
+        whole = _Merge(ranking, parameters, lookback)
+        tags = COMMA.join(merge.tags)
+        columns = [*merge.tags, BUCKET, *merge.values]
+        text = RANKED.format(
+            value=whole.values[ranking.values.index(request.order_by)],
+            direction=DIRECTIONS[request.order],
+            tags=tags,
+            whole=whole.text(),
+            series=parameters.add(request.limit),
+            columns=COMMA.join(sql.SQL("merged.{}").format(column) for column in columns),
+            merged=merge.text(only=None if request.limit is None else tags),
+            limit=parameters.add(limit),
         )
-        for column, part in wanted
-    ]
-    present = [sql.SQL("{} IS NOT NULL").format(identifier("p", column)) for column in columns]
-    # The ids go in as an array: the planner then looks them up in each chunk's index, which no join gives it.
-    chosen = sql.SQL(
-        " AND p.series_id = ANY (ARRAY(SELECT s.id FROM catalog.series s WHERE {conditions}))" if request.match else ""
-    )
-    return sql.SQL("""
-        SELECT p.series_id{bucket}, {parts} FROM {points} p
-        WHERE p.time >= %(start)s AND p.time < %(end)s AND ({present}){chosen}
-        GROUP BY {places}
-    """).format(
-        bucket=sql.SQL(", time_bucket(%(step)s, p.time) AS bucket" if request.step else ""),
-        parts=sql.SQL(", ").join(parts),
-        points=identifier("points", plan.measurement),
-        present=sql.SQL(" OR ").join(present),
-        chosen=chosen.format(conditions=matched),
-        places=sql.SQL("1, 2" if request.step else "1"),
-    )
+    else:
+        order: list[sql.Composable] = list(merge.keys)
+        if request.is_ranked:
+            value = merge.values[plan.values.index(request.order_by)]
+            order.insert(0, sql.SQL("{} {} NULLS LAST").format(value, DIRECTIONS[request.order]))
+            limit = min(limit, request.limit or limit)
+        text = merge.text(order=order) + sql.SQL(" LIMIT {}").format(parameters.add(limit))
+    return Statement(text, parameters.values)
 
 
-def _aliases(plan: Plan, column: str) -> dict[str, sql.Identifier]:
-    """What the parts of a column are called; numbered, since a column's name and a suffix may be too long."""
-    number = [value.column for value in plan.values].index(column)
-    return {part: sql.Identifier(f"{part}_{number}") for part in PARTS}
+class _Merge:
+    """Composes how the parts of a plan are merged; several have the parameters of one statement."""
+
+    def __init__(self, plan: Plan, parameters: Parameters, lookback: timedelta) -> None:
+        self._plan = plan
+        self._parameters = parameters
+        self._lookback = lookback
+        self._by = [
+            tag_value(tag, f"by_{number}") + sql.SQL(' COLLATE "C"') for number, tag in enumerate(plan.request.by)
+        ]
+        parameters.values.update({f"by_{number}": tag for number, tag in enumerate(plan.request.by)})
+        self.tags = [sql.Identifier(f"tag_{number}") for number in range(len(self._by))]
+        self.keys = [*self.tags, BUCKET] if plan.request.step else self.tags
+        self.values = [sql.Identifier(f"value_{number}") for number in range(len(plan.values))]
+
+    def text(self, *, order: Sequence[sql.Composable] = (), only: sql.Composable | None = None) -> sql.Composed:
+        """The tags, the window and the values; `only` of the groups whose tags are in `ranked`."""
+        request = self._plan.request
+        chosen = conditions(self._plan.measurement_id, request.match)
+        self._parameters.values.update(chosen.parameters)
+        chosen_here = chosen.text
+        if only is not None:
+            chosen_here += sql.SQL(" AND ({}) IN (SELECT {} FROM ranked)").format(COMMA.join(self._by), only)
+        has_choice = bool(request.match) or only is not None
+        scans = Scans(
+            self._plan, self._parameters, self._lookback, COMMA.join(self._by), IS_CHOSEN if has_choice else NOTHING
+        )
+        merged = [self._merged(value) for value in self._plan.values]
+        computed = zip([*self._by, *merged], [*self.tags, *self.values], strict=True)
+        columns: list[sql.Composable] = [sql.SQL("{} AS {}").format(*pair) for pair in computed]
+        if request.step is not None:
+            columns.insert(len(self._by), BUCKET)
+        return MERGED.format(
+            chosen=CHOSEN.format(conditions=chosen_here) if has_choice else NOTHING,
+            scans=scans.all(),
+            columns=COMMA.join(columns),
+            source=sql.SQL("partial JOIN catalog.series s ON s.id = series_id" if request.by else "partial"),
+            grouping=sql.SQL("GROUP BY {}" if self.keys else "HAVING count(*) > 0").format(COMMA.join(self.keys)),
+            order=sql.SQL(" ORDER BY {}").format(COMMA.join(order)) if order else NOTHING,
+        )
+
+    def _merged(self, value: Measure) -> sql.Composed:
+        how = recipe(value.fn)
+        field = self._plan.request.metric.index(value.metric)
+        share = fraction(value.fn)
+        place = None if share is None else self._plan.fractions.index(share) + 1
+        parts = {part: alias(part, field) for part in how.parts}
+        return sql.SQL(how.merge).format(**parts, place=sql.Literal(place))

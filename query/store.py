@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 from query import answers, limits, planner, statements
 from query.catalog import Catalog
 from query.database import Database
+from query.fill import filled
+from query.planner import Plan, State
 from query.settings import QuerySettings
 from query.window import AggregateRequest
 
@@ -28,13 +32,30 @@ class Store:
         settings = self._settings
         limits.check_aggregate(request, settings)
         await self._catalog.check_regexes(request.match)
-        plan = planner.plan(request, await self._catalog.facts(request.metric))
+        fields = planner.choose(request, await self._catalog.facts(request.metric))
+        plan = planner.plan(request, fields, State())
+        rows = await self._rows(plan)
         max_rows = settings.max_values // len(plan.values)
-        statement = statements.aggregate(plan, limit=max_rows + 1)
-        rows = await self._database.fetch("aggregate", statement.text, statement.parameters)
+        if request.fill != "none" and request.windows is not None:
+            starts = list(request.windows.starts(request.start, request.end))
+            rows = list(islice(filled(rows, len(request.by), starts, request.fill), max_rows + 1))
         if len(rows) > max_rows:
             raise limits.too_many_values(settings, f"more than {settings.max_values} values")
         answer = answers.aggregate(plan, rows)
         if len(answer["series"]) > settings.max_series:
             raise limits.too_many_series(settings)
         return answer
+
+    async def _rows(self, plan: Plan) -> list[tuple[Any, ...]]:
+        """The rows of a plan, at most one more than the answer may have."""
+        request, settings = plan.request, self._settings
+        ranking = None
+        if request.is_ranked and request.step is not None:
+            ranking = planner.plan(request.ranking, plan.fields, State())
+        statement = statements.aggregate(
+            plan,
+            ranking,
+            limit=settings.max_values // len(plan.values) + 1,
+            lookback=timedelta(seconds=settings.lookback_seconds),
+        )
+        return await self._database.fetch("aggregate", statement.text, statement.parameters)

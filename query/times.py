@@ -1,9 +1,8 @@
-"""Moments and steps as requests write them. Pure: the present is handed in."""
+"""Moments as requests write them. Pure: the present is handed in."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -23,7 +22,6 @@ UNITS = {
     "w": timedelta(weeks=1),
 }
 
-STEP = re.compile(r"([0-9]{1,11})([smhdw])")
 RELATIVE = re.compile(r"(?:now)?-([0-9]{1,11})([smhdw])")
 UNIX_SECONDS = re.compile(r"[0-9]{1,19}(?:\.[0-9]{1,9})?")
 RFC3339 = re.compile(
@@ -34,15 +32,6 @@ UNESCAPED_PLUS = re.compile(r"[0-9]{4}-.*[0-9] [0-9]{2}:[0-9]{2}")
 ALLOWED_TIMES = (
     "RFC 3339 (2026-11-22T08:00:00Z), Unix seconds (1795334400), or relative (now, -1h, now-15m; units s, m, h, d, w)"
 )
-ALLOWED_STEPS = "a whole number above 0 and a unit of s, m, h, d, w: 10s, 5m, 1h, 1d"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The length of a window, as written and as time."""
-
-    text: str
-    length: timedelta
 
 
 def parse_time(value: object, now: datetime) -> datetime:
@@ -64,14 +53,6 @@ def parse_time(value: object, now: datetime) -> datetime:
         return _from_rfc3339(text)
     hint = " (in a URL a + is written %2B)" if UNESCAPED_PLUS.fullmatch(text) else ""
     raise ValueError(f"{shortened(text)!r} is not a time{hint}; allowed: {ALLOWED_TIMES}")
-
-
-def parse_step(value: object) -> Step:
-    """A window's length. Raises `ValueError` unless it is one of ALLOWED_STEPS."""
-    match = STEP.fullmatch(value) if isinstance(value, str) else None
-    if match is None or int(match[1]) == 0:
-        raise ValueError(f"{shortened(str(value))!r} is not a step; allowed: {ALLOWED_STEPS}")
-    return Step(match[0], _length(match))
 
 
 def written(moment: datetime) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal, cast
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, ValidationInfo
 
+from query import functions
 from query.parameters import (
     ALLOWED_MATCHERS,
     Matchers,
@@ -14,23 +18,58 @@ from query.parameters import (
     Start,
     Text,
     as_written,
+    number,
     one_or_more,
     split,
     text,
     unique,
 )
-from query.times import ALLOWED_STEPS, ALLOWED_TIMES, Step, parse_step, shortened
-
-Function = Literal["avg", "min", "max", "sum", "count", "first", "last"]
+from query.steps import ALLOWED_STEPS, ALLOWED_ZONES, Step, Windows, parse_step, parse_zone, windows
+from query.times import ALLOWED_TIMES, shortened
 
 MAX_METRIC_LENGTH = 127
 """A measurement and a field of 63 bytes each, and the dot between them."""
+
+ORDERING = re.compile(r"([a-z0-9.]+)\((.+)\)", re.DOTALL)
+
+FILLS = ("none", "null", "previous", "linear")
+Fill = Literal["none", "null", "previous", "linear"] | float
+"""What stands where a window has no number; a number stands for itself."""
 
 
 def _metric(value: str) -> str:
     if "." not in value[1:-1]:
         raise ValueError(f"{shortened(value)!r} is not measurement.field")
     return text(value)
+
+
+def _fill(value: object, info: ValidationInfo) -> Fill:
+    filled = cast(Fill, value) if value in FILLS else number(value)
+    if filled != "none" and info.data.get("step") is None and "step" in info.data:
+        raise ValueError(f"{shortened(repr(value))} fills windows, and there are none without a step; allowed: none")
+    return filled
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A function of a metric."""
+
+    metric: str
+    fn: str
+
+
+def _order_by(value: object, info: ValidationInfo) -> Measure:
+    """The first pair of the request unless another is named."""
+    metrics, fns = info.data.get("metric"), info.data.get("fn")
+    if value is None or metrics is None or fns is None:  # then their own faults are told
+        return Measure(*(names[0] if names else "" for names in (metrics, fns)))
+    match = ORDERING.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{shortened(str(value))!r} is not fn(metric)")
+    fn, metric = match.groups()
+    if metric not in metrics or fn not in fns:
+        raise ValueError(f"{shortened(str(value))!r} is not asked for; allowed: a fn and a metric of the request")
+    return Measure(metric, fn)
 
 
 class AggregateRequest(Request):
@@ -41,25 +80,48 @@ class AggregateRequest(Request):
     """
 
     comma_separated = frozenset({"fn", "by"})
-    later = frozenset({"tz", "order", "limit"})
 
     metric: Annotated[
         tuple[Annotated[str, Field(max_length=MAX_METRIC_LENGTH), AfterValidator(_metric)], ...],
         BeforeValidator(one_or_more),
         AfterValidator(unique),
     ] = Field(min_length=1, description="measurement.field, as in cpu.usage_user; one or more, of one measurement")
-    fn: Annotated[tuple[Function, ...], BeforeValidator(split), AfterValidator(unique)] = Field(
-        ("avg",),
-        min_length=1,
-        description=f"{', '.join(get_args(Function))}; one or more "
-        "(stddev, median, p0 to p100, rate, increase and delta are not available yet)",
-    )
+    fn: Annotated[
+        tuple[Annotated[str, AfterValidator(functions.check)], ...], BeforeValidator(split), AfterValidator(unique)
+    ] = Field(("avg",), min_length=1, description=f"{functions.ALLOWED_FUNCTIONS}; one or more")
     by: Annotated[tuple[Text, ...], BeforeValidator(split), AfterValidator(unique)] = Field(
         (), description="tags to group by, comma-separated; absent means all series together"
     )
     end: Moment = Field(as_written("now"), description=ALLOWED_TIMES)
     start: Start = Field(as_written(None), description=ALLOWED_TIMES)
     step: Annotated[InstanceOf[Step], BeforeValidator(parse_step)] | None = Field(None, description=ALLOWED_STEPS)
+    tz: Annotated[InstanceOf[ZoneInfo], BeforeValidator(parse_zone)] | None = Field(
+        None, description=f"{ALLOWED_ZONES}; windows of days and longer begin at its midnight"
+    )
     match: Matchers = Field((), description=ALLOWED_MATCHERS)
-    fill: Literal["none"] = Field("none", description="none (null, previous, linear and numbers are not available yet)")
-    resolution: Literal["auto", "raw"] = Field("auto", description="auto, raw")
+    fill: Annotated[Fill, BeforeValidator(_fill)] = Field("none", description=f"{', '.join(FILLS)}, or a number")
+    order: Literal["asc", "desc"] | None = Field(
+        None, description="asc, desc: the order of series by their value over the whole range, those without one last"
+    )
+    order_by: Annotated[InstanceOf[Measure], BeforeValidator(_order_by)] = Field(
+        as_written(None), description="fn(metric), one of those asked for: max(cpu.usage_user); the first unless given"
+    )
+    limit: int | None = Field(
+        None, ge=1, description="a whole number above 0: how many series, from the top unless order=asc"
+    )
+    resolution: Text = Field("auto", description="auto, raw, or a rollup by its width or name: 10m, 1h, cpu_10m")
+
+    @property
+    def windows(self) -> Windows | None:
+        """The windows of the step; None for one over the whole range."""
+        return None if self.step is None else windows(self.step, self.tz)
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether the order of series matters; there is but one without tags to group by."""
+        return bool(self.by) and (self.order is not None or self.limit is not None)
+
+    @property
+    def ranking(self) -> AggregateRequest:
+        """The request for the values of each series by one of which they are ordered; it has the same series."""
+        return self.model_copy(update={"fn": (self.order_by.fn,), "step": None, "fill": "none"})

@@ -3,15 +3,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from tests.integration.query.conftest import Database, Query
-from tests.integration.query.reference import FUNCTIONS, Ask, Point, assert_same, expected
+from tests.integration.query.reference import FUNCTIONS, PERCENTILES, Ask, Point, assert_same, expected
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-ALL = tuple(FUNCTIONS)
+ALL = (*FUNCTIONS, *PERCENTILES)
 
 
 def point(seconds: float, tags: dict[str, str], **fields: float) -> Point:
@@ -156,7 +153,7 @@ async def test_a_metric_without_values(query: Query, stored: Database) -> None:
     answer = await query.aggregate(**both.parameters("m"))
     assert_same(answer, expected(points, both))
     assert answer["series"][1]["values"]["m.y"] == {
-        "avg": None, "min": None, "max": None, "sum": None, "count": 0, "first": None, "last": None
+        **dict.fromkeys(ALL), "count": 0
     }  # fmt: skip
 
 
@@ -228,50 +225,3 @@ async def test_a_sum_past_double_precision_is_the_clients_to_change(query: Query
     assert "double precision" in refusal["message"]
     answer = await query.aggregate(**ask(fields=("v",), fns=("max",)).parameters("m"))
     assert answer["series"][0]["value"] == 1.7e308
-
-
-TAG_VALUES = st.sampled_from([None, "", "a", "b"])
-POINTS = st.lists(
-    st.builds(
-        lambda tags, microseconds, fields: Point(
-            tuple(sorted((name, value) for name, value in tags.items() if value is not None)),
-            START + timedelta(microseconds=microseconds),
-            fields,
-        ),
-        st.fixed_dictionaries({"host": TAG_VALUES, "instance": TAG_VALUES, "region": TAG_VALUES}),
-        st.integers(-1, 8) | st.integers(0, 10**11),
-        st.dictionaries(st.sampled_from(["x", "y", "z"]), st.floats(-1e6, 1e6), min_size=1),
-    ),
-    max_size=30,
-    unique_by=lambda point: (point.tags, point.time),
-)
-ASKS = st.builds(
-    Ask,
-    st.lists(st.sampled_from(["x", "y", "z"]), min_size=1, unique=True).map(tuple),
-    st.lists(st.sampled_from(ALL), min_size=1, unique=True).map(tuple),
-    st.integers(-1, 8).map(lambda microseconds: START + timedelta(microseconds=microseconds)),
-    st.integers(9, 10**11).map(lambda microseconds: START + timedelta(microseconds=microseconds)),
-    st.lists(st.sampled_from(["host", "region", "none"]), unique=True).map(tuple),
-    st.sampled_from([None, "45s", "11m", "5h", "2d"]),
-    st.lists(
-        st.tuples(
-            st.sampled_from(["host", "region", "none"]),
-            st.sampled_from(["=", "!=", "=~", "!~"]),
-            st.sampled_from(["", "a", "a|b", ".+"]),
-        ),
-        max_size=2,
-        unique=True,
-    ).map(tuple),
-)
-
-
-@settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-@given(points=POINTS, wanted=ASKS)
-async def test_random_points_and_requests(query: Query, stored: Database, points: list[Point], wanted: Ask) -> None:
-    """Whatever the points and the request, the answer is that of plain Python."""
-    stored.store("m", [point(0, {"host": "first"}, x=0.0, y=0.0, z=0.0)])
-    stored.execute("TRUNCATE points.m")
-    stored.execute("DELETE FROM catalog.series")
-    if points:
-        stored.store("m", points)
-    assert_same(await query.aggregate(**wanted.parameters("m")), expected(points, wanted))

@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
-from query.database import conninfo
+from query.database import NEEDED_MIGRATION, conninfo
 from query.settings import QuerySettings
 from sql.migrate import migrate
 from tests.integration.query.conftest import Database, Query, ServeQuery
@@ -71,7 +71,7 @@ async def test_status_says_what_the_server_is(query: Query, stored: Database) ->
     assert status == 200
     assert answer["ready"] is True
     assert answer["edition"] == edition
-    assert answer["migration"] >= 3
+    assert answer["migration"] >= NEEDED_MIGRATION
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert answer["version"] == project["version"]
     assert await query.counted("query_database_info", **edition) == 1

@@ -6,7 +6,7 @@ from typing import Any
 from query import answers
 from query.facts import FieldFact
 from query.parameters import parse
-from query.planner import Plan, plan
+from query.planner import Plan, State, choose, plan
 from query.window import AggregateRequest
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -15,8 +15,9 @@ AT = datetime(2026, 11, 21, 23, 30, tzinfo=UTC)
 
 def planned(**parameters: Any) -> Plan:
     """The plan of a request about `cpu.user` and, if named, `cpu.idle`."""
-    facts = [FieldFact(1, "cpu", "user", "user"), FieldFact(1, "cpu", "idle", "idle")]
-    return plan(parse(AggregateRequest, {"metric": "cpu.user", **parameters}, NOW), facts)
+    facts = [FieldFact(1, "cpu", "user", "user", 1), FieldFact(1, "cpu", "idle", "idle", 2)]
+    request = parse(AggregateRequest, {"metric": "cpu.user", **parameters}, NOW)
+    return plan(request, choose(request, facts), State())
 
 
 def test_one_value() -> None:

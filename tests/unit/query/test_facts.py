@@ -22,5 +22,5 @@ def test_the_split_of_a_measurement_and_a_field_is_among_them(measurement: str, 
 
 def test_missing_metrics_are_found() -> None:
     """A metric that no fact is about is missing."""
-    facts = [FieldFact(1, "a", "b.c", "b.c")]
+    facts = [FieldFact(1, "a", "b.c", "b.c", 1)]
     assert missing(["a.b.c", "a.b"], facts) == ["a.b"]

@@ -6,8 +6,8 @@ import pytest
 
 from query.facts import FieldFact
 from query.parameters import parse
-from query.planner import Value, plan
-from query.window import AggregateRequest
+from query.planner import State, choose, plan
+from query.window import AggregateRequest, Measure
 from service.errors import BadRequest
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -19,32 +19,34 @@ def request(*metrics: str, fn: str = "avg") -> AggregateRequest:
 
 
 def test_a_plan_has_each_pair_of_metric_and_function() -> None:
-    """The values are by metric, then by function, and name the columns of the hypertable."""
-    facts = [FieldFact(7, "cpu", "time", "time_"), FieldFact(7, "cpu", "user", "user")]
-    planned = plan(request("cpu.user", "cpu.time", fn="max,avg"), facts)
+    """The values are by metric, then by function, and the fields by metric."""
+    user, time = FieldFact(7, "cpu", "user", "user", 2), FieldFact(7, "cpu", "time", "time_", 1)
+    wanted = request("cpu.user", "cpu.time", fn="max,avg")
+    planned = plan(wanted, choose(wanted, [time, user]), State())
     assert (planned.measurement_id, planned.measurement, planned.source) == (7, "cpu", ("raw",))
+    assert planned.fields == (user, time)
     assert planned.values == (
-        Value("cpu.user", "max", "user"),
-        Value("cpu.user", "avg", "user"),
-        Value("cpu.time", "max", "time_"),
-        Value("cpu.time", "avg", "time_"),
+        Measure("cpu.user", "max"),
+        Measure("cpu.user", "avg"),
+        Measure("cpu.time", "max"),
+        Measure("cpu.time", "avg"),
     )
 
 
 def test_the_longest_measurement_is_meant() -> None:
     """Where two splits exist, the one with the longer measurement is taken."""
-    facts = [FieldFact(1, "a", "b.c", "b.c"), FieldFact(2, "a.b", "c", "c")]
-    assert plan(request("a.b.c"), facts).measurement == "a.b"
+    facts = [FieldFact(1, "a", "b.c", "b.c", 3), FieldFact(2, "a.b", "c", "c", 4)]
+    assert choose(request("a.b.c"), facts)[0].measurement == "a.b"
 
 
 def test_a_measurement_that_has_all_metrics_is_preferred() -> None:
     """Of several splits, those count that give all metrics one measurement."""
-    facts = [FieldFact(1, "a", "b.c", "b.c"), FieldFact(2, "a.b", "c", "c"), FieldFact(1, "a", "d", "d")]
-    assert plan(request("a.b.c", "a.d"), facts).measurement == "a"
+    facts = [FieldFact(1, "a", "b.c", "b.c", 3), FieldFact(2, "a.b", "c", "c", 4), FieldFact(1, "a", "d", "d", 5)]
+    assert choose(request("a.b.c", "a.d"), facts)[0].measurement == "a"
 
 
 def test_metrics_of_several_measurements_are_refused() -> None:
     """One request scans one measurement."""
-    facts = [FieldFact(1, "cpu", "user", "user"), FieldFact(2, "mem", "used", "used")]
+    facts = [FieldFact(1, "cpu", "user", "user", 2), FieldFact(2, "mem", "used", "used", 6)]
     with pytest.raises(BadRequest, match=r"metric: .*several measurements \(cpu, mem\); allowed: .*one measurement"):
-        plan(request("cpu.user", "mem.used"), facts)
+        choose(request("cpu.user", "mem.used"), facts)

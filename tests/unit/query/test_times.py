@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query.times import EARLIEST, LATEST, UNITS, parse_step, parse_time, written
+from query.times import EARLIEST, LATEST, parse_time, written
 
 NOW = datetime(2026, 11, 22, 8, 30, 0, 123456, UTC)
 
@@ -99,26 +99,3 @@ def test_any_value_is_a_moment_or_a_value_error(value: Any) -> None:
     except ValueError:
         return
     assert EARLIEST <= parsed <= LATEST
-
-
-@given(st.integers(1, 10_000), st.sampled_from(sorted(UNITS)))
-def test_a_step_is_a_number_of_units(number: int, unit: str) -> None:
-    """A step keeps its text and has the length that it says."""
-    step = parse_step(f"{number}{unit}")
-    assert step.text == f"{number}{unit}"
-    assert step.length == number * UNITS[unit]
-
-
-@pytest.mark.parametrize(
-    "value", ["", "0s", "00m", "-5m", "5", "m", "1h30m", "5 m", "1M", "5M", "1.5h", 60, True, None]
-)
-def test_what_is_no_step_is_refused(value: object) -> None:
-    """A step is a whole number above 0 and a unit."""
-    with pytest.raises(ValueError, match="is not a step; allowed: a whole number"):
-        parse_step(value)
-
-
-def test_a_step_has_a_bound() -> None:
-    """A step longer than all the time there is would leave the range of the database's intervals."""
-    with pytest.raises(ValueError, match="longer than all the time"):
-        parse_step("99999999999w")

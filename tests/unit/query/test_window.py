@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from query.parameters import Matcher, from_json, from_query, parse
-from query.window import AggregateRequest
+from query.steps import CalendarWindows, FixedWindows
+from query.window import AggregateRequest, Measure
 from service.errors import BadRequest
 
 NOW = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
@@ -36,6 +38,9 @@ def test_defaults() -> None:
     assert request.step is None
     assert request.match == ()
     assert request.resolution == "auto"
+    assert (request.fill, request.order, request.limit, request.tz) == ("none", None, None, None)
+    assert request.windows is None
+    assert not request.is_ranked
 
 
 def test_start_follows_end() -> None:
@@ -105,7 +110,8 @@ def test_a_matcher_is_split_at_its_first_operator(text: str, matcher: Matcher) -
         ({"metric": "a.b\0"}, "metric", "NUL"),
         ({"metric": "a." + "b" * 200}, "metric", "longer than any name"),
         ({"fn": "mean"}, "fn", "'mean' is not known; allowed: avg, min, max"),
-        ({"fn": "median"}, "fn", "not available yet"),
+        ({"fn": "p101"}, "fn", "'p101' is not known; allowed: avg, "),
+        ({"fn": "p" + "9" * 200}, "fn", "9...' is not known"),
         ({"fn": ""}, "fn", "at least one is needed"),
         ({"by": [""]}, "by", "empty"),
         ({"by": "a\0"}, "by", "NUL"),
@@ -121,11 +127,29 @@ def test_a_matcher_is_split_at_its_first_operator(text: str, matcher: Matcher) -
         ({"match": "=x"}, "match", "is not a matcher"),
         ({"match": ["a=b", 7]}, "match", "'7' is not a matcher"),
         ({"match": "a=\0"}, "match", "NUL"),
-        ({"fill": "linear"}, "fill", "'linear' is not known; allowed: none (null, previous, linear"),
-        ({"resolution": "1h"}, "resolution", "'1h' is not known; allowed: auto, raw"),
-        ({"tz": "Europe/Berlin"}, "tz", "not available yet"),
-        ({"order": "desc"}, "order", "not available yet"),
-        ({"limit": 5}, "limit", "not available yet"),
+        ({"step": "1M"}, "step", "'1M' is not a step"),
+        ({"step": "7700mo"}, "step", "longer than all the time there is"),
+        ({"fill": "linear"}, "fill", "'linear' fills windows, and there are none without a step; allowed: none"),
+        ({"fill": "zero", "step": "1m"}, "fill", "'zero' is not known; allowed: none, null, previous, linear, or a"),
+        ({"fill": "nan", "step": "1m"}, "fill", "'nan' is not known"),
+        ({"fill": "1e999", "step": "1m"}, "fill", "'1e999' is not known"),
+        ({"fill": True, "step": "1m"}, "fill", "True is not known"),
+        ({"fill": [0], "step": "1m"}, "fill", "[0] is not known"),
+        ({"resolution": ""}, "resolution", "empty"),
+        ({"resolution": 5}, "resolution", "not a text"),
+        ({"tz": "Berlin"}, "tz", "'Berlin' is not a time zone; allowed: a name of the IANA time zone database"),
+        ({"tz": "../../etc/passwd"}, "tz", "is not a time zone"),
+        ({"tz": "a\0"}, "tz", "is not a time zone"),
+        ({"tz": 5}, "tz", "'5' is not a time zone"),
+        ({"order": "up"}, "order", "'up' is not known; allowed: asc, desc"),
+        ({"order_by": "avg"}, "order_by", "'avg' is not fn(metric); allowed: fn(metric), one of those asked for"),
+        ({"order_by": "max(cpu.usage_user)"}, "order_by", "is not asked for; allowed: a fn and a metric of the"),
+        ({"order_by": "avg(cpu.x)"}, "order_by", "'avg(cpu.x)' is not asked for"),
+        ({"limit": 0}, "limit", "greater than or equal to 1; allowed: a whole number above 0"),
+        ({"limit": "many"}, "limit", "not a whole number; allowed: a whole number above 0"),
+        ({"limit": 1.5}, "limit", "not a whole number"),
+        ({"limit": [1]}, "limit", "not a whole number"),
+        ({"limit": "9" * 5000}, "limit", "not a whole number"),
         ({"stepp": "5m"}, "stepp", "there is no such parameter; allowed: metric, fn, by, "),
     ],
 )
@@ -136,6 +160,43 @@ def test_a_fault_names_its_parameter_and_what_is_allowed(parameters: dict[str, A
     assert refusal.message.startswith(f"{name}: ")
     assert words in refusal.message
     assert refusal.details["parameter"] == name
+
+
+@pytest.mark.parametrize(
+    ("written", "fill"),
+    [("none", "none"), ("null", "null"), ("linear", "linear"), ("0", 0.0), ("-1.5e3", -1500.0), (7, 7.0), (0.5, 0.5)],
+)
+def test_a_fill_is_a_word_or_a_number(written: object, fill: object) -> None:
+    """Numbers may be texts, as in a query string."""
+    assert ask(step="1m", fill=written).fill == fill
+
+
+def test_a_step_and_a_zone_are_windows() -> None:
+    """Windows of days and longer follow the zone's calendar, and shorter ones are the same in every zone."""
+    berlin = ZoneInfo("Europe/Berlin")
+    assert ask(step="1h", tz="Europe/Berlin").windows == ask(step="1h").windows == FixedWindows(timedelta(hours=1))
+    assert ask(step="1d").windows == FixedWindows(timedelta(days=1))
+    assert ask(step="1d", tz="Europe/Berlin").windows == CalendarWindows(1, 0, berlin)
+    assert ask(step="2w", tz="Europe/Berlin").windows == CalendarWindows(14, 0, berlin)
+    assert ask(step="1y", tz="Europe/Berlin").windows == CalendarWindows(0, 12, berlin)
+    assert ask(step="3mo").windows == CalendarWindows(0, 3, ZoneInfo("UTC"))
+
+
+def test_series_are_ordered_by_a_number_of_theirs() -> None:
+    """By the first of those asked for unless another is named; a limit alone is about the top."""
+    request = ask(fn="avg,p99.9", by="host", limit="5", step="1m")
+    assert request.order_by == Measure("cpu.usage_user", "avg")
+    assert request.is_ranked
+    request = ask(fn="avg,p99.9", by="host", order="asc", order_by="p99.9(cpu.usage_user)", step="1m", fill="null")
+    assert request.order_by == Measure("cpu.usage_user", "p99.9")
+    ranking = request.ranking
+    assert (ranking.fn, ranking.step, ranking.fill, ranking.by) == (("p99.9",), None, "none", ("host",))
+    assert parse(AggregateRequest, {"metric": "a.b)(c", "order_by": "avg(a.b)(c)"}, NOW).order_by.metric == "a.b)(c"
+
+
+def test_without_tags_there_is_nothing_to_order() -> None:
+    """One series is in order."""
+    assert not ask(order="desc", limit=3).is_ranked
 
 
 def test_all_faults_are_told_at_once() -> None:
@@ -165,7 +226,7 @@ def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from([*AggregateRequest.model_fields, "tz", "x"]),
+        st.sampled_from([*AggregateRequest.model_fields, "x"]),
         st.one_of(st.text(), st.integers(), st.floats(), st.none(), st.lists(st.text() | st.integers()), st.booleans()),
     )
 )

@@ -1,0 +1,48 @@
+"""Arithmetic of ranges of time. Pure.
+
+A range is (start, end), without its end. Lists of ranges are sorted, and their ranges lie apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from query.steps import ORIGIN
+
+Range = tuple[datetime, datetime]
+
+
+def overlap(ranges: Iterable[Range], others: Sequence[Range]) -> list[Range]:
+    """What lies in both."""
+    pairs = ((max(one[0], other[0]), min(one[1], other[1])) for one in ranges for other in others)
+    return [pair for pair in pairs if pair[0] < pair[1]]
+
+
+def without(ranges: Iterable[Range], taken: Iterable[Range]) -> list[Range]:
+    """What of `ranges` is not in `taken`."""
+    left = list(ranges)
+    for start, end in taken:
+        cut = [piece for one in left for piece in ((one[0], min(one[1], start)), (max(one[0], end), one[1]))]
+        left = [piece for piece in cut if piece[0] < piece[1]]
+    return left
+
+
+def whole(ranges: Iterable[Range], width: timedelta) -> list[Range]:
+    """The whole buckets of `width` that lie in each range; buckets begin where those of rollups do."""
+    shrunk = ((_up(start, width), _down(end, width)) for start, end in ranges)
+    return [one for one in shrunk if one[0] < one[1]]
+
+
+def buckets_around(moments: Iterable[datetime], width: timedelta) -> list[Range]:
+    """The buckets that begin before one of `moments` and end after it."""
+    starts = dict.fromkeys(_down(moment, width) for moment in moments if _down(moment, width) != moment)
+    return [(start, start + width) for start in starts]
+
+
+def _down(moment: datetime, width: timedelta) -> datetime:
+    return moment - (moment - ORIGIN) % width
+
+
+def _up(moment: datetime, width: timedelta) -> datetime:
+    return moment + (ORIGIN - moment) % width
