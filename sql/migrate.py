@@ -86,6 +86,7 @@ def migrate(url: str) -> Outcome:
     """
     with psycopg.connect(url, autocommit=True, application_name="tidemark migrate") as connection:
         connection.execute("SET client_min_messages = warning")
+        connection.add_notice_handler(_pass_on)
         connection.execute(LOCK)
         _require_timescaledb(connection)
         connection.execute(LEDGER)
@@ -98,6 +99,11 @@ def migrate(url: str) -> Outcome:
         row = connection.execute("SELECT catalog.edition(), max(number) FROM catalog.migration").fetchone()
         assert row is not None
         return Outcome(tuple(migration.name for migration in applied), row[1], row[0])
+
+
+def _pass_on(notice: psycopg.errors.Diagnostic) -> None:
+    """Log what a migration warns of."""
+    log.warning("the migration warns", message=notice.message_primary)
 
 
 def _require_timescaledb(connection: psycopg.Connection) -> None:

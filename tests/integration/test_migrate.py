@@ -152,3 +152,28 @@ def test_the_command_without_a_database(commands: Commands, free_port: int) -> N
         (line,) = done.stderr.splitlines()
         assert line.startswith(f"python -m sql: {reason}")
         assert "secret" not in line
+
+
+def test_a_server_without_pg_trgm_is_migrated_with_a_warning(
+    empty_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the extension may not be created the schema is complete all the same, and what is lost is told once."""
+    with psycopg.connect(empty_database) as connection:
+        connection.execute("CREATE EXTENSION timescaledb")
+        connection.execute(
+            """
+            CREATE FUNCTION public.refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF current_query() LIKE '%pg_trgm%' THEN
+                    RAISE insufficient_privilege USING MESSAGE = 'not here';
+                END IF;
+            END $$;
+            CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('CREATE EXTENSION')
+            EXECUTE FUNCTION public.refuse();
+            """
+        )
+    assert migrate(empty_database).version == len(migrations())
+    printed = capsys.readouterr()
+    (warning,) = [line for line in (printed.out + printed.err).splitlines() if "pg_trgm" in line]
+    assert "not here" in warning
+    assert "CREATE EXTENSION pg_trgm" in warning
