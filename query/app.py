@@ -35,6 +35,7 @@ def create_app(settings: QuerySettings) -> web.Application:
             "edition": database.edition,
             "migration": database.migration,
             "storage": storage.seen,
+            "search": "part" if database.similarity is None else "likeness",
         }
 
     app = shell.create_app(

@@ -9,7 +9,7 @@ import psycopg
 
 from query import catalog_statements, conditions
 from query.database import Database
-from query.facts import FieldFact, missing, splits
+from query.facts import FieldFact, Measurement, missing, splits
 from query.parameters import Matcher
 from query.times import shortened
 from service.errors import BadRequest, NotFound
@@ -49,7 +49,20 @@ class Catalog:
         rows = await self._database.fetch("catalog", catalog_statements.MEASUREMENTS, {"limit": NAMES_COMPARED})
         return _not_found(parameter, name, [row[1] for row in rows])
 
-    async def list_fields(self, measurements: Sequence[str] | None, limit: int) -> list[FieldFact]:
+    async def measurement(self, name: str) -> Measurement:
+        """The measurement of this name. Raises `NotFound` when there is none."""
+        rows = await self._database.fetch("catalog", catalog_statements.MEASUREMENT, {"name": name})
+        if not rows:
+            raise await self.no_measurement("measurement", name)
+        return Measurement(*rows[0])
+
+    async def measurements_with_series(self, match: Sequence[Matcher], limit: int) -> list[Measurement]:
+        """At most `limit` measurements that have a series that matches; by name."""
+        statement = catalog_statements.measurements_with_series(match, limit)
+        rows = await self._database.fetch("catalog", statement.text, statement.parameters)
+        return [Measurement(*row) for row in rows]
+
+    async def list_fields(self, measurements: Sequence[str] | None, limit: int | None) -> list[FieldFact]:
         """At most `limit` fields of the measurements, or of all; by name."""
         rows = await self._database.fetch(
             "catalog", catalog_statements.FIELDS, {"measurements": measurements, "limit": limit}

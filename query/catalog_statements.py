@@ -1,14 +1,13 @@
-"""The SQL about the catalog: which measurements, fields and hosts there are. Pure: it composes, and runs nothing."""
+"""The SQL about the catalog: which measurements and fields there are. Pure: it composes, and runs nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import LiteralString
 
 from psycopg import sql
 
-from query.conditions import Statement, conditions, identifier
+from query.conditions import Statement, matching
 from query.parameters import Matcher
 
 FIELDS_OF: LiteralString = """
@@ -17,6 +16,8 @@ FIELDS_OF: LiteralString = """
     JOIN catalog.measurement m ON m.name = wanted.measurement
     JOIN catalog.field f ON f.measurement_id = m.id AND f.name = wanted.field
 """
+
+MEASUREMENT: LiteralString = "SELECT m.id, m.name FROM catalog.measurement m WHERE m.name = %(name)s"
 
 MEASUREMENTS: LiteralString = """
     SELECT m.id, m.name, (SELECT count(*) FROM catalog.field f WHERE f.measurement_id = m.id)
@@ -31,20 +32,12 @@ FIELDS: LiteralString = """
 """
 
 
-def last_seen(
-    measurement: str, measurement_id: int, match: Sequence[Matcher], since: datetime, limit: int
-) -> Statement:
-    """At most `limit` rows of (host, its newest point's time since `since` or null) in one measurement.
-
-    One look into the index for each series, in the newest chunk that has it: no scan of points.
-    """
+def measurements_with_series(match: Sequence[Matcher], limit: int) -> Statement:
+    """At most `limit` rows of (id, name): the measurements that have a series that matches, by name."""
+    chosen = matching(match)
     text = sql.SQL("""
-        SELECT s.host, max((SELECT max(p.time) FROM {points} p WHERE p.series_id = s.id AND p.time >= %(since)s))
-        FROM catalog.series s WHERE {conditions} AND s.host IS NOT NULL
-        GROUP BY s.host LIMIT %(limit)s
+        SELECT m.id, m.name FROM catalog.measurement m
+        WHERE EXISTS (SELECT FROM catalog.series s WHERE s.measurement_id = m.id AND {matching})
+        ORDER BY m.name COLLATE "C" LIMIT %(limit)s
     """)
-    chosen = conditions(measurement_id, match)
-    return Statement(
-        text.format(points=identifier("points", measurement), conditions=chosen.text),
-        {**chosen.parameters, "since": since, "limit": limit},
-    )
+    return Statement(text.format(matching=chosen.text), {**chosen.parameters, "limit": limit})

@@ -42,12 +42,20 @@ def identifier(*parts: str) -> sql.Identifier:
 
 def conditions(measurement_id: int, match: Sequence[Matcher]) -> Statement:
     """What holds for the rows of catalog.series that every matcher chooses, in one measurement."""
+    chosen = matching(match)
+    return Statement(
+        sql.SQL("s.measurement_id = %(measurement)s AND {}").format(chosen.text),
+        {**chosen.parameters, "measurement": measurement_id},
+    )
+
+
+def matching(match: Sequence[Matcher]) -> Statement:
+    """What holds for the rows of catalog.series that every matcher chooses, whichever their measurement."""
     found = [_condition(number, matcher) for number, matcher in enumerate(match)]
-    parameters: dict[str, Any] = {"measurement": measurement_id}
+    parameters: dict[str, Any] = {}
     for one in found:
         parameters.update(one.parameters)
-    texts = [sql.SQL("s.measurement_id = %(measurement)s").format(), *(one.text for one in found)]
-    return Statement(sql.SQL(" AND ").join(texts), parameters)
+    return Statement(sql.SQL(" AND ").join([one.text for one in found] or [sql.SQL("true").format()]), parameters)
 
 
 def _condition(number: int, matcher: Matcher) -> Statement:

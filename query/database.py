@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
-from typing import Any, LiteralString
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any, LiteralString, cast
 
 import psycopg
 from aiohttp import web
@@ -36,9 +36,17 @@ WATCH_SECONDS = 1.0
 POOL_RETRY_SECONDS = 2.0
 """How long the pool tries a failed connection again by itself; the next request makes it begin anew."""
 
-STATE = "SELECT catalog.edition(), (SELECT coalesce(max(number), 0) FROM catalog.migration)"
+BATCH_ROWS = 5000
+"""Rows of a stream that are handed over at a time: a few milliseconds of work."""
+
+STATE = """
+    SELECT catalog.edition(), (SELECT coalesce(max(number), 0) FROM catalog.migration), (
+        SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+        WHERE e.extname = 'pg_trgm' AND has_schema_privilege(n.oid, 'USAGE'))
+"""
 
 Query = sql.Composed | LiteralString
+Rows = AsyncGenerator[tuple[Any, ...], None]
 
 
 class Database:
@@ -66,6 +74,8 @@ class Database:
         self.not_ready: str | None = "the database has not answered yet"
         self.edition: dict[str, Any] | None = None
         self.migration: int | None = None
+        self.similarity: sql.Identifier | None = None
+        """The function that tells how similar names are; None without the extension pg_trgm."""
 
     async def opened(self, _: web.Application) -> AsyncIterator[None]:
         """Connect in the background and watch, until the application stops."""
@@ -86,13 +96,49 @@ class Database:
         Raises `Unavailable`, or `BadRequest` where the client can ask for less; other faults as psycopg does.
         When the caller is cancelled, so is the statement.
         """
+        async with (
+            self._measured(name),
+            self._pool.connection() as connection,
+            connection.cursor(binary=True) as cursor,
+        ):
+            await cursor.execute(statement, parameters)
+            rows = await cursor.fetchall()
+        self._instruments.rows.labels(name).inc(len(rows))
+        return rows
+
+    async def stream(
+        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None
+    ) -> AsyncGenerator[list[tuple[Any, ...]], None]:
+        """The rows of a statement in batches, as the server makes them: never all of them are in memory.
+
+        Raises as `fetch` does, also in the middle. The connection is in use until the end: who stops before it must
+        close the generator, which cancels the statement.
+        """
+        async with (
+            self._measured(name),
+            self._pool.connection() as connection,
+            connection.cursor(binary=True) as cursor,
+        ):
+            stream = cast(Rows, cursor.stream(statement, parameters, size=BATCH_ROWS))  # declared as a mere iterator
+            async with aclosing(stream) as rows:
+                batch = []
+                async for row in rows:
+                    batch.append(row)
+                    if len(batch) == BATCH_ROWS:
+                        self._instruments.rows.labels(name).inc(len(batch))
+                        yield batch
+                        batch = []
+            self._instruments.rows.labels(name).inc(len(batch))
+            yield batch
+
+    @asynccontextmanager
+    async def _measured(self, name: str) -> AsyncIterator[None]:
+        """Time a statement that succeeds within the block; make answers of the errors of one that fails."""
         if self.not_ready is not None:
             raise Unavailable(self.not_ready)
         began = time.perf_counter()
         try:
-            async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
-                await cursor.execute(statement, parameters)
-                rows = await cursor.fetchall()
+            yield
         except asyncio.CancelledError:
             self._instruments.abandoned.inc()
             raise
@@ -103,8 +149,6 @@ class Database:
                 raise
             raise answer from error
         self._instruments.statement_seconds.labels(name).observe(time.perf_counter() - began)
-        self._instruments.rows.labels(name).inc(len(rows))
-        return rows
 
     async def _check(self, connection: psycopg.AsyncConnection) -> None:
         """Called by the pool before it lends a connection; it lends another when this one is dead."""
@@ -162,12 +206,13 @@ class Database:
         """What is wrong with a database that answers; None when nothing is."""
         async with asyncio.timeout(self._settings.connect_timeout_seconds):
             cursor = await connection.execute(STATE)
-            ((edition, migration),) = await cursor.fetchall()
+            ((edition, migration, trigrams),) = await cursor.fetchall()
         if edition != self.edition:
             self.edition = edition
             self._instruments.database_info.clear()
             self._instruments.database_info.labels(*(edition[fact] for fact in SERVER_FACTS)).set(1)
         self.migration = migration
+        self.similarity = None if trigrams is None else sql.Identifier(trigrams, "word_similarity")
         if migration < NEEDED_MIGRATION:
             return f"the database is at migration {migration}, {NEEDED_MIGRATION} is needed: run python -m sql migrate"
         return None

@@ -1,68 +1,189 @@
-"""Answers about what there is: hosts, measurements, fields."""
+"""Lists of what there is: measurements, fields, tags, series, hosts, newest points. Each becomes a table."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime
 from typing import Any
 
-from query import catalog_statements, limits
+from query import limits, list_statements
 from query.catalog import Catalog
+from query.conditions import Statement
 from query.database import Database
-from query.lists import FieldsRequest, HostsRequest
+from query.facts import FieldFact, Measurement
+from query.limits import Limited
+from query.list_statements import Part, Scope
+from query.lists import (
+    Chosen,
+    FieldsRequest,
+    HostsRequest,
+    LastRequest,
+    ListRequest,
+    MeasurementsRequest,
+    Named,
+    SeriesRequest,
+    TagsRequest,
+    TagValuesRequest,
+)
+from query.newest import Newest
+from query.pages import Page, Search
 from query.settings import QuerySettings
+from query.tables import Batches, Column, ListDocument, Row, Table, texts
+
+PAGES = "ask for them in pages by limit and after, or choose fewer by match"
 
 
 class Directory:
-    """Everything that query lists."""
+    """Everything that query lists.
+
+    Every method raises `NotFound` for a measurement that does not exist, `BadRequest` for a bad regular expression,
+    `Limited` past a bound, `Unavailable` while the database is away; so does the reading of the table's rows.
+    """
 
     def __init__(self, database: Database, catalog: Catalog, settings: QuerySettings) -> None:
         self._database = database
         self._catalog = catalog
         self._settings = settings
 
-    async def hosts(self, request: HostsRequest) -> dict[str, Any]:
-        """The answer of `/api/v1/hosts`: every host of every measurement, seen since `since` or not."""
+    async def measurements(self, request: MeasurementsRequest) -> Table:
+        """The answer of `/api/v1/measurements`."""
+        scope = await self._scope(request, request.start, request.end)
+        page = self._names(request, "measurements")
+        statement = list_statements.measurements(scope, self._named(request, page))
+        columns = (*texts("measurement"), Column("fields", "integer"))
+        return self._table("measurements", columns, statement, page, request.search)
+
+    async def fields(self, request: FieldsRequest) -> Table:
+        """The answer of `/api/v1/fields`."""
+        limits.check_search(request.search, self._settings)
+        one = None if request.measurement is None else await self._catalog.measurement(request.measurement)
+        page = self._names(request, "fields")
+        statement = list_statements.fields(one, self._named(request, page))
+        columns = texts("metric", "measurement", "field", "column")
+        return self._table("fields", columns, statement, page, request.search)
+
+    async def tags(self, request: TagsRequest) -> Table:
+        """The answer of `/api/v1/tags`."""
+        scope = await self._scope(request, request.start, request.end)
+        page = self._names(request, "tags")
+        statement = list_statements.tags(scope, self._named(request, page))
+        return self._table("tags", (*texts("tag"), Column("series", "integer")), statement, page, request.search)
+
+    async def tag_values(self, request: TagValuesRequest) -> Table:
+        """The answer of `/api/v1/tags/{key}/values`: nothing for a tag that no series has."""
+        scope = await self._scope(request, request.start, request.end)
+        page = self._names(request, "values")
+        statement = list_statements.tag_values(request.key, scope, self._named(request, page))
+        columns = (*texts("value"), Column("series", "integer"))
+        return self._table("values", columns, statement, page, request.search, {"tag": request.key})
+
+    async def series(self, request: SeriesRequest) -> Table:
+        """The answer of `/api/v1/series`."""
+        scope = await self._scope(request, request.start, request.end)
+        page = self._page(request, limits.too_many_series(self._settings, PAGES), self._settings.max_series)
+        part = Part(request.after, page.size + 1, request.search, self._database.similarity)
+        statement = list_statements.all_series(scope, part)
+        columns = (Column("id", "integer"), *texts("measurement", "host"), Column("tags", "object"))
+        return self._table("series", columns, statement, page, request.search)
+
+    async def hosts(self, request: HostsRequest) -> Table:
+        """The answer of `/api/v1/hosts`: every host, seen since `since` or not."""
+        scope = await self._scope(request, request.since)
+        page = self._names(request, "hosts")
+        statement = list_statements.hosts(scope, self._named(request, page), request.silent_for)
+        columns = (*texts("host"), Column("last_seen", "time"))
+        return self._table("hosts", columns, statement, page, request.search, {"since": request.since})
+
+    async def last(self, request: LastRequest) -> Table:
+        """The answer of `/api/v1/last`. Raises `NotFound` for a metric that does not exist."""
+        settings = self._settings
+        scope = await self._scope(request, request.since)
+        newest = Newest(await self._fields(scope, request.metric))
+        refusal, most = limits.too_many_series(settings, PAGES), settings.max_series
+        if newest.width * most > settings.max_values:
+            most = settings.max_values // newest.width
+            refusal = limits.too_many_values(settings, f"more than {most} series of {newest.width} values", PAGES)
+        page = self._page(request, refusal, most)
+        part = Part(request.after, page.size + 1)
+        statement = list_statements.last(scope, newest.among, bool(request.metric), part)
+        document = ListDocument("series", newest.item, {"since": request.since}, page.told)
+        return Table(newest.columns, self._rows(statement, page, newest.row), document)
+
+    async def _scope(self, request: Chosen, start: datetime | None, end: datetime | None = None) -> Scope:
+        """Which series a request is about, and the measurements whose points matter for that."""
         settings = self._settings
         limits.check_matchers(request.match, settings)
+        limits.check_search(getattr(request, "search", None), settings)
         await self._catalog.check_regexes(request.match)
-        last_seen: dict[str, Any] = {}
-        for measurement_id, measurement, _ in await self._measurements():
-            statement = catalog_statements.last_seen(
-                measurement, measurement_id, request.match, request.since, limit=settings.max_names + 1
-            )
-            for host, seen in await self._database.fetch("hosts", statement.text, statement.parameters):
-                last_seen[host] = max(filter(None, (seen, last_seen.get(host))), default=None)
-            if len(last_seen) > settings.max_names:
-                raise limits.too_many_names(settings, "hosts", "choose fewer by match")
-        return {
-            "since": request.since,
-            "hosts": [{"host": host, "last_seen": last_seen[host]} for host in sorted(last_seen)],
-        }
+        if request.measurement is not None:
+            one = await self._catalog.measurement(request.measurement)
+            return Scope(request.match, one, [one], start, end)
+        if start is None and end is None:
+            return Scope(request.match, None, [])
+        among = await self._catalog.measurements_with_series(request.match, settings.max_measurements + 1)
+        if len(among) > settings.max_measurements:
+            raise limits.too_many_measurements(settings)
+        return Scope(request.match, None, among, start, end)
 
-    async def measurements(self) -> dict[str, Any]:
-        """The answer of `/api/v1/measurements`."""
-        return {
-            "measurements": [{"measurement": name, "fields": fields} for _, name, fields in await self._measurements()]
-        }
-
-    async def fields(self, request: FieldsRequest) -> dict[str, Any]:
-        """The answer of `/api/v1/fields`. Raises `NotFound` for a measurement that does not exist."""
-        limit = self._settings.max_names
-        wanted = None if request.measurement is None else [request.measurement]
-        facts = await self._catalog.list_fields(wanted, limit + 1)
-        if len(facts) > limit:
-            raise limits.too_many_names(self._settings, "fields", "ask for those of one measurement")
-        if not facts and request.measurement is not None:
-            raise await self._catalog.no_measurement("measurement", request.measurement)
-        return {
-            "fields": [
-                {"metric": fact.metric, "measurement": fact.measurement, "field": fact.field, "column": fact.column}
-                for fact in facts
+    async def _fields(self, scope: Scope, metrics: Sequence[str]) -> list[tuple[Measurement, list[FieldFact]]]:
+        """The scope's measurements that have fields to give, and which: those that `metrics` name, or all."""
+        if metrics:
+            known = await self._catalog.facts(metrics)
+            facts = [
+                max((fact for fact in known if fact.metric == metric), key=lambda fact: len(fact.measurement))
+                for metric in metrics
             ]
-        }
+        else:
+            facts = await self._catalog.list_fields([one.name for one in scope.among], None)
+        fields = [(one, [fact for fact in facts if fact.measurement_id == one.id]) for one in scope.among]
+        return [(one, found) for one, found in fields if found]
 
-    async def _measurements(self) -> list[tuple[Any, ...]]:
-        limit = self._settings.max_names
-        rows = await self._database.fetch("catalog", catalog_statements.MEASUREMENTS, {"limit": limit + 1})
-        if len(rows) > limit:
-            raise limits.too_many_names(self._settings, "measurements", "raise it to list them all")
-        return rows
+    def _names(self, request: ListRequest, what: str) -> Page:
+        settings = self._settings
+        return self._page(request, limits.too_many_names(settings, what, PAGES), settings.max_names)
+
+    def _page(self, request: ListRequest, refusal: Limited, most: int) -> Page:
+        """Where the answer ends: with the page that is asked for, or past `most` entries in a refusal."""
+        if request.limit is None:
+            return Page(most, refusal)
+        if request.limit > most:
+            raise refusal
+        return Page(request.limit)
+
+    def _named(self, request: Named, page: Page) -> Part:
+        return Part(request.after, page.size + 1, request.search, self._database.similarity)
+
+    def _table(
+        self,
+        name: str,
+        columns: tuple[Column, ...],
+        statement: Statement,
+        page: Page,
+        search: str | None,
+        head: Mapping[str, Any] | None = None,
+    ) -> Table:
+        """A list whose items have the columns as their members."""
+        names = [column.name for column in columns]
+        rows = self._rows(statement, page)
+        told = page.told
+        if search is not None:
+            found = Search(can_compare=self._database.similarity is not None)
+            rows = _searched(rows, found)
+
+            def told() -> dict[str, Any]:
+                return {**page.told(), **found.told()}
+
+        return Table(columns, rows, ListDocument(name, lambda row: dict(zip(names, row, strict=True)), head, told))
+
+    async def _rows(self, statement: Statement, page: Page, of: Callable[[Row], Row] | None = None) -> Batches:
+        async with aclosing(self._database.stream("list", statement.text, statement.parameters)) as batches:
+            async for batch in batches:
+                rows = page.take(batch)
+                yield rows if of is None else [of(row) for row in rows]
+
+
+async def _searched(batches: Batches, search: Search) -> Batches:
+    async with aclosing(batches):
+        async for batch in batches:
+            yield search.take(batch)

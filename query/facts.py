@@ -10,6 +10,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Measurement:
+    """One row of `catalog.measurement`; `points.<name>` has its points."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class FieldFact:
     """One row of `catalog.field`: a field that exists, and where it is kept."""
 

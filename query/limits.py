@@ -47,26 +47,40 @@ def check_matchers(matchers: tuple[Matcher, ...], settings: QuerySettings) -> No
     _check_tags("match", tuple(f"{one.tag}{one.operator}{one.value}" for one in matchers), settings)
 
 
-def too_many_values(settings: QuerySettings, what: str) -> Limited:
+def too_many_values(
+    settings: QuerySettings,
+    what: str,
+    remedy: str = "ask for a longer step, a shorter range, or fewer series by match",
+) -> Limited:
     """An answer with more numbers than it may have."""
-    return Limited(
-        "max_values", settings.max_values, what, "ask for a longer step, a shorter range, or fewer series by match"
-    )
+    return Limited("max_values", settings.max_values, what, remedy)
 
 
-def too_many_series(settings: QuerySettings) -> Limited:
+def too_many_series(
+    settings: QuerySettings, remedy: str = "group by fewer tags, or choose fewer series by match"
+) -> Limited:
     """An answer with more series than it may have."""
-    return Limited(
-        "max_series",
-        settings.max_series,
-        f"more than {settings.max_series} series",
-        "group by fewer tags, or choose fewer series by match",
-    )
+    return Limited("max_series", settings.max_series, f"more than {settings.max_series} series", remedy)
 
 
 def too_many_names(settings: QuerySettings, what: str, remedy: str) -> Limited:
     """A list with more entries than it may have."""
     return Limited("max_names", settings.max_names, f"more than {settings.max_names} {what}", remedy)
+
+
+def check_search(search: str | None, settings: QuerySettings) -> None:
+    """Raise `Limited` for a text to search that is too long."""
+    _check_tags("search", () if search is None else (search,), settings)
+
+
+def too_many_measurements(settings: QuerySettings) -> Limited:
+    """A list that would have to look into the points of more measurements than it may."""
+    return Limited(
+        "max_measurements",
+        settings.max_measurements,
+        f"the points of more than {settings.max_measurements} measurements",
+        "choose one by measurement, or fewer by match, or ask without start and end",
+    )
 
 
 def too_slow(settings: QuerySettings) -> Limited:

@@ -1,25 +1,154 @@
-"""The requests of lists: what there is, rather than its numbers. Pure."""
+"""The requests of lists: what there is, rather than its numbers. Pure.
+
+Every list is sorted by a key that its entries show, and is read in pages by it: `after` is the key of the last entry
+seen, so a page begins where it should although entries came or went meanwhile.
+"""
 
 from __future__ import annotations
 
-from pydantic import Field
+from datetime import datetime, timedelta
+from typing import Annotated
 
-from query.parameters import ALLOWED_MATCHERS, Matchers, Moment, Request, Text, as_written
-from query.times import ALLOWED_TIMES
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, ValidationInfo
+
+from query.parameters import (
+    ALLOWED_MATCHERS,
+    Matchers,
+    Metrics,
+    Moment,
+    Request,
+    Text,
+    as_written,
+)
+from query.times import ALLOWED_DURATIONS, ALLOWED_TIMES, parse_duration, shortened, written
+
+LARGEST_ID = 2**31 - 1
+"""Of a series, which is an integer in PostgreSQL."""
+ALLOWED_COUNTS = "a whole number above 0"
+ALLOWED_IDS = f"a whole number from 0 to {LARGEST_ID}"
+MOST_DIGITS = 18
+"""Of a whole number in a request: what is longer is past every bound, and past PostgreSQL's bigint."""
 
 
-class HostsRequest(Request):
-    """`/api/v1/hosts`: the hosts that match, and when each was last seen since `since`."""
+def _whole(value: object) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS):
+        raise ValueError(f"{shortened(text)!r} is not a whole number")
+    return int(text)
 
-    since: Moment = Field(as_written("-24h"), description=ALLOWED_TIMES)
+
+def _positive(value: int) -> int:
+    if value < 1:
+        raise ValueError(f"{value} is not above 0")
+    return value
+
+
+def _id(value: int) -> int:
+    if value > LARGEST_ID:
+        raise ValueError(f"{value} is larger than any series' id")
+    return value
+
+
+def _after_start(end: datetime, info: ValidationInfo) -> datetime:
+    start = info.data.get("start")
+    if start is not None and start >= end:
+        raise ValueError(f"{written(end)} is not after start, {written(start)}; allowed: a later time")
+    return end
+
+
+Count = Annotated[int, BeforeValidator(_whole), AfterValidator(_positive)]
+SeriesId = Annotated[int, BeforeValidator(_whole), AfterValidator(_id)]
+Duration = Annotated[InstanceOf[timedelta], BeforeValidator(parse_duration)]
+
+
+class ListRequest(Request):
+    """What every list takes: how much of it."""
+
+    limit: Count | None = Field(None, description=f"most entries of a page, {ALLOWED_COUNTS}; absent means all")
+
+
+class Searched(ListRequest):
+    """A list in which can be searched."""
+
+    search: Text | None = Field(
+        None, description="a part of a name, in any case; when no name has it, the names that are most like it"
+    )
+
+
+class Named(Searched):
+    """A list whose entries are known by a name."""
+
+    after: Text | None = Field(None, description="the last name of the page before; absent means the first page")
+
+
+class Numbered(ListRequest):
+    """A list of series, which have no names but numbers."""
+
+    after: SeriesId | None = Field(
+        None, description=f"the id of the page before's last series, {ALLOWED_IDS}; absent means the first page"
+    )
+
+
+class Chosen(ListRequest):
+    """A list about the series that match, of one measurement or of all."""
+
+    measurement: Text | None = Field(None, description="a measurement's name; absent means all")
     match: Matchers = Field((), description=ALLOWED_MATCHERS)
 
 
-class MeasurementsRequest(Request):
-    """`/api/v1/measurements` has no parameters."""
+class Active(ListRequest):
+    """A list about the series that had points in a range, if one is given."""
+
+    start: Moment | None = Field(
+        None, description=f"only what had a point at this time or later; {ALLOWED_TIMES}; absent means no bound"
+    )
+    end: Annotated[Moment, AfterValidator(_after_start)] | None = Field(
+        None, description=f"only what had a point before this time; {ALLOWED_TIMES}; absent means no bound"
+    )
 
 
-class FieldsRequest(Request):
+class Since(ListRequest):
+    """A list about newest points."""
+
+    since: Moment = Field(as_written("-24h"), description=f"how far to look back for points; {ALLOWED_TIMES}")
+
+
+class FieldsRequest(Named):
     """`/api/v1/fields`: those of one measurement, or of all."""
 
     measurement: Text | None = Field(None, description="a measurement's name; absent means all")
+
+
+class MeasurementsRequest(Active, Chosen, Named):
+    """`/api/v1/measurements`: those that have such series; without a condition, every one."""
+
+
+class TagsRequest(Active, Chosen, Named):
+    """`/api/v1/tags`: the tags that series have."""
+
+
+class TagValuesRequest(Active, Chosen, Named):
+    """`/api/v1/tags/{key}/values`: the values that series have of one tag."""
+
+    key: Text = Field(description="the tag's name")
+
+
+class SeriesRequest(Active, Chosen, Searched, Numbered):
+    """`/api/v1/series`: the series themselves, in the order in which they were made."""
+
+
+class HostsRequest(Since, Chosen, Named):
+    """`/api/v1/hosts`: the hosts, and when each was last seen since `since`."""
+
+    silent_for: Duration | None = Field(
+        None, description=f"only the hosts without a point for so long; {ALLOWED_DURATIONS}; absent means all"
+    )
+
+
+class LastRequest(Since, Chosen, Numbered):
+    """`/api/v1/last`: the newest point of each series, since `since`."""
+
+    metric: Metrics = Field(
+        (),
+        description="measurement.field; only these fields, of the newest point that has one of them; absent means all",
+    )

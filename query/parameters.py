@@ -20,6 +20,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     InstanceOf,
     ValidationError,
     ValidationInfo,
@@ -30,6 +31,9 @@ from query.times import EARLIEST, parse_time, shortened, written
 from service.errors import BadRequest
 
 Operator = Literal["=", "!=", "=~", "!~"]
+
+MAX_METRIC_LENGTH = 127
+"""A measurement and a field of 63 bytes each, and the dot between them."""
 
 MATCHER = re.compile(r"([^=!]+)(=~|!~|!=|=)(.*)", re.DOTALL)
 ALLOWED_MATCHERS = "tag=value, tag!=value, tag=~regex, tag!~regex; a regex matches the whole value"
@@ -92,6 +96,12 @@ def number(value: object) -> float:
     raise ValueError(f"{shortened(repr(value))} is not known")
 
 
+def _metric(value: str) -> str:
+    if "." not in value[1:-1]:
+        raise ValueError(f"{shortened(value)!r} is not measurement.field")
+    return text(value)
+
+
 def one_or_more(value: object) -> object:
     """A text stands for a list of one."""
     return (value,) if isinstance(value, str) else value
@@ -137,6 +147,11 @@ def as_written(default: object) -> Any:
 
 
 Text = Annotated[str, AfterValidator(text)]
+Metrics = Annotated[
+    tuple[Annotated[str, Field(max_length=MAX_METRIC_LENGTH), AfterValidator(_metric)], ...],
+    BeforeValidator(one_or_more),
+    AfterValidator(unique),
+]
 Moment = Annotated[InstanceOf[datetime], BeforeValidator(_moment)]
 Start = Annotated[InstanceOf[datetime], BeforeValidator(_start)]
 """The start of a range whose `end` stands before it in its request."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from query import parameters
+from query import lists, parameters
 from query.directory import Directory
-from query.lists import FieldsRequest, HostsRequest, MeasurementsRequest
 from query.parameters import RequestT
 from query.store import Store
+from query.tables import Table
 from query.window import AggregateRequest
 from service.errors import BadRequest, RequestTimeout
 from service.web import json_response
@@ -31,27 +34,36 @@ class Routes:
         return [
             web.get("/api/v1/aggregate", self.aggregate),
             web.post("/api/v1/aggregate", self.aggregate),
-            web.get("/api/v1/hosts", self.hosts),
-            web.get("/api/v1/measurements", self.measurements),
-            web.get("/api/v1/fields", self.fields),
+            *(web.get(path, self._list(model, answer)) for path, model, answer in self._lists()),
         ]
 
     async def aggregate(self, request: web.Request) -> web.Response:
         """Functions of metrics over time: 200 with the series, 400 or 404 with the parameter at fault."""
         return json_response(await self._store.aggregate(await self._parsed(AggregateRequest, request)))
 
-    async def hosts(self, request: web.Request) -> web.Response:
-        """Every host and when it was last seen."""
-        return json_response(await self._directory.hosts(await self._parsed(HostsRequest, request)))
+    def _lists(self) -> list[tuple[str, type[Any], Callable[[Any], Awaitable[Table]]]]:
+        directory = self._directory
+        return [
+            ("/api/v1/last", lists.LastRequest, directory.last),
+            ("/api/v1/measurements", lists.MeasurementsRequest, directory.measurements),
+            ("/api/v1/fields", lists.FieldsRequest, directory.fields),
+            ("/api/v1/tags", lists.TagsRequest, directory.tags),
+            ("/api/v1/tags/{key}/values", lists.TagValuesRequest, directory.tag_values),
+            ("/api/v1/series", lists.SeriesRequest, directory.series),
+            ("/api/v1/hosts", lists.HostsRequest, directory.hosts),
+        ]
 
-    async def measurements(self, request: web.Request) -> web.Response:
-        """Every measurement."""
-        await self._parsed(MeasurementsRequest, request)
-        return json_response(await self._directory.measurements())
+    def _list(self, model: type[RequestT], answer: Callable[[RequestT], Awaitable[Table]]) -> Handler:
+        async def listed(request: web.Request) -> web.StreamResponse:
+            table = await answer(await self._parsed(model, request))
+            document = table.document
+            body = document.begin()
+            async with aclosing(table.batches) as batches:
+                async for batch in batches:
+                    body += document.rows(batch)
+            return web.Response(body=body + document.end(), content_type="application/json")
 
-    async def fields(self, request: web.Request) -> web.Response:
-        """Every field, or those of one measurement."""
-        return json_response(await self._directory.fields(await self._parsed(FieldsRequest, request)))
+        return listed
 
     async def _parsed(self, model: type[RequestT], request: web.Request) -> RequestT:
         data: dict[str, Any]
@@ -61,6 +73,10 @@ class Routes:
             data = parameters.from_json(await self._body(request))
         else:
             data = parameters.from_query(model, request.query.items())
+        for name, value in request.match_info.items():
+            if name in data:
+                raise BadRequest(f"{name}: it stands in the path, and cannot be a parameter too", parameter=name)
+            data[name] = value
         return parameters.parse(model, data, datetime.now(UTC))
 
     async def _body(self, request: web.Request) -> bytes:

@@ -57,11 +57,18 @@ class QuerySettings(Settings):
         description="how long before start the point before a series' first is looked for, by rate, increase and delta",
     )
     max_values: int = Field(250_000, ge=1, description="numbers in an answer: points times pairs of metric and fn")
-    max_series: int = Field(10_000, ge=1, description="series in an answer")
-    max_names: int = Field(10_000, ge=1, description="entries in a list of hosts, measurements or fields")
+    max_series: int = Field(10_000, ge=1, description="series in an answer, or in a page of it")
+    max_names: int = Field(
+        10_000,
+        ge=1,
+        description="entries in a list, or in a page of it: of measurements, fields, tags, values or hosts",
+    )
+    max_measurements: int = Field(200, ge=1, description="measurements whose points a list may have to look for")
     max_columns: int = Field(100, ge=1, le=200, description="pairs of metric and fn in a request")
     max_tags: int = Field(20, ge=1, description="tags in by, and matchers in match, each")
-    max_tag_bytes: int = Field(4096, ge=1, description="length of one tag in by, or one matcher, in UTF-8")
+    max_tag_bytes: int = Field(
+        4096, ge=1, description="length of one tag in by, one matcher, or a text to search, in UTF-8"
+    )
 
     @field_validator("database_url")
     @classmethod

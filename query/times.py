@@ -22,6 +22,7 @@ UNITS = {
     "w": timedelta(weeks=1),
 }
 
+DURATION = re.compile(r"([0-9]{1,11})([smhdw])")
 RELATIVE = re.compile(r"(?:now)?-([0-9]{1,11})([smhdw])")
 UNIX_SECONDS = re.compile(r"[0-9]{1,19}(?:\.[0-9]{1,9})?")
 RFC3339 = re.compile(
@@ -32,6 +33,7 @@ UNESCAPED_PLUS = re.compile(r"[0-9]{4}-.*[0-9] [0-9]{2}:[0-9]{2}")
 ALLOWED_TIMES = (
     "RFC 3339 (2026-11-22T08:00:00Z), Unix seconds (1795334400), or relative (now, -1h, now-15m; units s, m, h, d, w)"
 )
+ALLOWED_DURATIONS = "a whole number above 0 and a unit of s, m, h, d, w: 30s, 5m, 1d"
 
 
 def parse_time(value: object, now: datetime) -> datetime:
@@ -53,6 +55,14 @@ def parse_time(value: object, now: datetime) -> datetime:
         return _from_rfc3339(text)
     hint = " (in a URL a + is written %2B)" if UNESCAPED_PLUS.fullmatch(text) else ""
     raise ValueError(f"{shortened(text)!r} is not a time{hint}; allowed: {ALLOWED_TIMES}")
+
+
+def parse_duration(value: object) -> timedelta:
+    """A length of time. Raises `ValueError` unless it is one of ALLOWED_DURATIONS."""
+    match = DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[1]) == 0:
+        raise ValueError(f"{shortened(str(value))!r} is not a duration; allowed: {ALLOWED_DURATIONS}")
+    return _length(match)
 
 
 def written(moment: datetime) -> str:

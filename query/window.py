@@ -13,34 +13,24 @@ from query import functions
 from query.parameters import (
     ALLOWED_MATCHERS,
     Matchers,
+    Metrics,
     Moment,
     Request,
     Start,
     Text,
     as_written,
     number,
-    one_or_more,
     split,
-    text,
     unique,
 )
 from query.steps import ALLOWED_STEPS, ALLOWED_ZONES, Step, Windows, parse_step, parse_zone, windows
 from query.times import ALLOWED_TIMES, shortened
-
-MAX_METRIC_LENGTH = 127
-"""A measurement and a field of 63 bytes each, and the dot between them."""
 
 ORDERING = re.compile(r"([a-z0-9.]+)\((.+)\)", re.DOTALL)
 
 FILLS = ("none", "null", "previous", "linear")
 Fill = Literal["none", "null", "previous", "linear"] | float
 """What stands where a window has no number; a number stands for itself."""
-
-
-def _metric(value: str) -> str:
-    if "." not in value[1:-1]:
-        raise ValueError(f"{shortened(value)!r} is not measurement.field")
-    return text(value)
 
 
 def _fill(value: object, info: ValidationInfo) -> Fill:
@@ -81,11 +71,9 @@ class AggregateRequest(Request):
 
     comma_separated = frozenset({"fn", "by"})
 
-    metric: Annotated[
-        tuple[Annotated[str, Field(max_length=MAX_METRIC_LENGTH), AfterValidator(_metric)], ...],
-        BeforeValidator(one_or_more),
-        AfterValidator(unique),
-    ] = Field(min_length=1, description="measurement.field, as in cpu.usage_user; one or more, of one measurement")
+    metric: Metrics = Field(
+        min_length=1, description="measurement.field, as in cpu.usage_user; one or more, of one measurement"
+    )
     fn: Annotated[
         tuple[Annotated[str, AfterValidator(functions.check)], ...], BeforeValidator(split), AfterValidator(unique)
     ] = Field(("avg",), min_length=1, description=f"{functions.ALLOWED_FUNCTIONS}; one or more")

@@ -1,0 +1,98 @@
+"""An answer as a table: what every format is made from, row by row. Pure.
+
+A table is read in batches and written as it is read, so that no answer has to be in memory as a whole. JSON is not
+flat as the other formats are: how its document is built around the rows is the table's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import orjson
+
+Kind = Literal["text", "time", "number", "integer", "object"]
+"""What a column holds, or null: text, a moment in UTC, a double, an integer, a JSON object."""
+Row = tuple[Any, ...]
+Batches = AsyncGenerator[list[Row], None]
+
+OPTIONS = orjson.OPT_UTC_Z
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table."""
+
+    name: str
+    kind: Kind
+
+
+def texts(*names: str) -> tuple[Column, ...]:
+    """Columns of text."""
+    return tuple(Column(name, "text") for name in names)
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """The names, each with as many underscores more as it takes to be no other's."""
+    taken: dict[str, None] = {}
+    for name in names:
+        while name in taken:
+            name += "_"
+        taken[name] = None
+    return list(taken)
+
+
+class Document(Protocol):
+    """A JSON document that is made piece by piece."""
+
+    def begin(self) -> bytes:
+        """What stands before the rows."""
+
+    def rows(self, batch: Sequence[Row]) -> bytes:
+        """The next rows."""
+
+    def end(self) -> bytes:
+        """What stands after the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An answer: its columns, its rows in batches (to be closed by whoever reads them), and its JSON document."""
+
+    columns: tuple[Column, ...]
+    batches: Batches
+    document: Document
+
+
+class ListDocument:
+    """A JSON object whose member `name` is a list with an item for each row: `{**head, name: [...], **tail}`."""
+
+    def __init__(
+        self,
+        name: str,
+        item: Callable[[Row], Any],
+        head: Mapping[str, Any] | None = None,
+        tail: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
+        self._name = name
+        self._item = item
+        self._head = head or {}
+        self._tail = tail
+        self._comma = b""
+
+    def begin(self) -> bytes:
+        """The head, and the list's beginning."""
+        return orjson.dumps({**self._head, self._name: []}, option=OPTIONS).removesuffix(b"]}")
+
+    def rows(self, batch: Sequence[Row]) -> bytes:
+        """The items of these rows, and a comma before them unless they are the first."""
+        if not batch:
+            return b""
+        comma, self._comma = self._comma, b","
+        return comma + orjson.dumps([self._item(row) for row in batch], option=OPTIONS)[1:-1]
+
+    def end(self) -> bytes:
+        """The list's end, and the tail, which is asked for when all rows are known."""
+        tail = orjson.dumps(dict(self._tail()), option=OPTIONS).removeprefix(b"{")
+        return b"]" + (b"," if len(tail) > 1 else b"") + tail + b"\n"
