@@ -9,9 +9,11 @@
 6. `statements` composes the SQL: points are aggregated by series first, and joined to their tags after;
    `conditions` has what matchers choose.
 7. `database` runs it with the role tidemark_query, for as long as the client stays and no longer than its timeout.
-8. `answers` gives the rows their shape, and `routes` sends them as JSON.
+8. `answers` gives the rows their shape.
    Lists go a way of their own: `directory` has `list_statements` compose the SQL, and makes of its rows a table
    (`tables`) that is read in batches, a page of it (`pages`), or newest points (`newest`).
-9. `storage` looks now and then at what is stored and how the database's jobs do, for /api/v1/status and `instruments`.
-10. Whatever goes wrong is one JSON body (`service.errors`), and a count in `instruments`.
+9. `sending` writes a table as it is read, in the format that the client likes (`formats`, `negotiation`,
+   `compression`).
+10. `storage` looks now and then at what is stored and how the database's jobs do, for /api/v1/status and `instruments`.
+11. Whatever goes wrong is one JSON body (`service.errors`), and a count in `instruments`.
 """

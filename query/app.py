@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from query.directory import Directory
 from query.instruments import Instruments
 from query.limits import Limited
 from query.routes import Routes
+from query.sending import Sender
 from query.settings import QuerySettings
 from query.storage import Storage
 from query.store import Store
@@ -42,12 +44,15 @@ def create_app(settings: QuerySettings) -> web.Application:
         shell.Shell("query", not_ready=lambda: database.not_ready, status=status, registry=registry),
         max_body_bytes=settings.max_body_bytes,
     )
-    app.middlewares.append(_count_limited(instruments))
+    app.middlewares.append(_count_failures(instruments))
     app.cleanup_ctx.append(database.opened)
     app.cleanup_ctx.append(storage.opened)
     catalog = Catalog(database)
     routes = Routes(
-        Store(database, catalog, settings), Directory(database, catalog, settings), settings.body_timeout_seconds
+        Store(database, catalog, settings),
+        Directory(database, catalog, settings),
+        Sender(settings, instruments),
+        settings.body_timeout_seconds,
     )
     app.add_routes(routes.table())
     return app
@@ -62,13 +67,16 @@ def server_options(settings: QuerySettings) -> dict[str, Any]:
     }
 
 
-def _count_limited(instruments: Instruments) -> Middleware:
+def _count_failures(instruments: Instruments) -> Middleware:
     @web.middleware
-    async def count_limited(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def count_failures(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
+        except asyncio.CancelledError:
+            instruments.abandoned.inc()
+            raise
         except Limited as error:
             instruments.limited.labels(error.setting).inc()
             raise
 
-    return count_limited
+    return count_failures

@@ -26,13 +26,20 @@ class Instruments:
         )
         self.abandoned = Counter(
             "query_statements_abandoned",
-            "Statements cancelled because their client went away.",
+            "Requests whose client went away before the end of the answer: their statement was cancelled.",
             registry=registry,
         )
         self.rows = Counter(
             "query_rows", "Rows that statements returned, by statement.", ["statement"], registry=registry
         )
         self.limited = Counter("query_limited", "Requests past a bound, by setting.", ["setting"], registry=registry)
+        self.answers = Counter("query_answers", "Answers of rows, by format.", ["format"], registry=registry)
+        self.cut_off = Counter(
+            "query_answers_cut_off",
+            "Answers that failed in the middle, by reason: their connection was reset.",
+            ["reason"],
+            registry=registry,
+        )
         self.connections = Gauge("query_connections", "Database connections, idle ones included.", registry=registry)
         self.waiting = Gauge("query_waiting", "Requests waiting for a connection.", registry=registry)
         self.database_up = Gauge(

@@ -64,4 +64,4 @@ class Search:
     def told(self) -> dict[str, Any]:
         """`matched` is `part` when the names have the text, `likeness` when they are like it, null without any."""
         warned = self._matched is None and not self._can_compare
-        return {"matched": self._matched, **({"warning": WITHOUT_SIMILARITY} if warned else {})}
+        return {"matched": self._matched, **({"warnings": [WITHOUT_SIMILARITY]} if warned else {})}

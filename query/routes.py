@@ -1,19 +1,20 @@
-"""The endpoints of query: parameters in, JSON out."""
+"""The endpoints of query: parameters in, tables out."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from query import lists, parameters
+from query import formats, lists, parameters
 from query.directory import Directory
+from query.formats import Format
 from query.parameters import RequestT
+from query.sending import Sender
 from query.store import Store
 from query.tables import Table
 from query.window import AggregateRequest
@@ -24,9 +25,10 @@ from service.web import json_response
 class Routes:
     """The handlers, and the paths they answer."""
 
-    def __init__(self, store: Store, directory: Directory, body_timeout_seconds: float) -> None:
+    def __init__(self, store: Store, directory: Directory, sender: Sender, body_timeout_seconds: float) -> None:
         self._store = store
         self._directory = directory
+        self._sender = sender
         self._body_timeout_seconds = body_timeout_seconds
 
     def table(self) -> list[web.RouteDef]:
@@ -39,7 +41,8 @@ class Routes:
 
     async def aggregate(self, request: web.Request) -> web.Response:
         """Functions of metrics over time: 200 with the series, 400 or 404 with the parameter at fault."""
-        return json_response(await self._store.aggregate(await self._parsed(AggregateRequest, request)))
+        parsed, _ = await self._asked(AggregateRequest, request)
+        return json_response(await self._store.aggregate(parsed))
 
     def _lists(self) -> list[tuple[str, type[Any], Callable[[Any], Awaitable[Table]]]]:
         directory = self._directory
@@ -55,17 +58,13 @@ class Routes:
 
     def _list(self, model: type[RequestT], answer: Callable[[RequestT], Awaitable[Table]]) -> Handler:
         async def listed(request: web.Request) -> web.StreamResponse:
-            table = await answer(await self._parsed(model, request))
-            document = table.document
-            body = document.begin()
-            async with aclosing(table.batches) as batches:
-                async for batch in batches:
-                    body += document.rows(batch)
-            return web.Response(body=body + document.end(), content_type="application/json")
+            parsed, form = await self._asked(model, request)
+            return await self._sender.send(request, form, await answer(parsed))
 
         return listed
 
-    async def _parsed(self, model: type[RequestT], request: web.Request) -> RequestT:
+    async def _asked(self, model: type[RequestT], request: web.Request) -> tuple[RequestT, Format]:
+        """What a request asks for, and in which format it wants to hear it."""
         data: dict[str, Any]
         if request.method == "POST":
             if request.query_string:
@@ -77,7 +76,8 @@ class Routes:
             if name in data:
                 raise BadRequest(f"{name}: it stands in the path, and cannot be a parameter too", parameter=name)
             data[name] = value
-        return parameters.parse(model, data, datetime.now(UTC))
+        form = formats.choose(data.pop("format", None), request.headers.get("Accept"))
+        return parameters.parse(model, data, datetime.now(UTC)), form
 
     async def _body(self, request: web.Request) -> bytes:
         try:

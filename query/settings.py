@@ -10,7 +10,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from service.logs import LogFormat
-from service.settings import KIBIBYTES, Settings
+from service.settings import KIBIBYTES, MEBIBYTES, Settings
 
 
 class QuerySettings(Settings):
@@ -45,6 +45,15 @@ class QuerySettings(Settings):
     storage_seconds: float = Field(
         60.0, ge=1, le=86_400, description="time between two looks at what is stored and how the database's jobs do"
     )
+    send_timeout_seconds: float = Field(
+        30.0, gt=0, description="time for a client to take the next 64 KiB of its answer; then the connection is cut"
+    )
+    max_held_bytes: int = Field(
+        16 * MEBIBYTES,
+        ge=0,
+        description="bytes of an answer made before any is sent: up to there an error has a status of its own",
+    )
+
     body_timeout_seconds: float = Field(10.0, gt=0, description="time for a request's body to arrive; then 408")
     max_body_bytes: int = Field(256 * KIBIBYTES, gt=0, description="largest body of a request; a larger one gets 413")
     max_url_bytes: int = Field(

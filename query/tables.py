@@ -43,8 +43,13 @@ def distinct(names: Iterable[str]) -> list[str]:
     return list(taken)
 
 
-class Document(Protocol):
-    """A JSON document that is made piece by piece."""
+def as_json(value: Any) -> str:
+    """An object as text, for formats that have none."""
+    return orjson.dumps(value, option=OPTIONS).decode()
+
+
+class Encoder(Protocol):
+    """What makes bytes of a table, piece by piece: its JSON document, or another format."""
 
     def begin(self) -> bytes:
         """What stands before the rows."""
@@ -62,7 +67,7 @@ class Table:
 
     columns: tuple[Column, ...]
     batches: Batches
-    document: Document
+    document: Encoder
 
 
 class ListDocument:

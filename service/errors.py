@@ -4,6 +4,7 @@
     └── HttpError                an answer to a request
         ├── BadRequest      400  what was sent cannot be understood; says what, where, what is allowed
         ├── NotFound        404
+        ├── NotAcceptable   406  an answer in a format that is not made here
         ├── RequestTimeout  408  the body did not arrive in time
         ├── TooLarge        413  past a documented size
         ├── Unsupported     415  an encoding or type that is not read here
@@ -55,6 +56,13 @@ class NotFound(HttpError):
 
     status = 404
     code = "not found"
+
+
+class NotAcceptable(HttpError):
+    """The answer is wanted in a format that is not made here."""
+
+    status = 406
+    code = "not acceptable"
 
 
 class RequestTimeout(HttpError):

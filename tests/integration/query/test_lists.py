@@ -285,7 +285,7 @@ async def test_without_pg_trgm_a_search_finds_parts(database: str, stored: Datab
     assert await names(query, "hosts", "host", search="web") == ["web-1"]
     status, answer = await query.get("/api/v1/hosts", {"search": "wbe"})
     assert (status, answer["hosts"]) == (200, [])
-    assert "pg_trgm" in answer["warning"]
+    assert "pg_trgm" in answer["warnings"][0]
     assert (await query.get("/api/v1/status"))[1]["search"] == "part"
     stored.execute("CREATE EXTENSION pg_trgm")
     async with asyncio.timeout(DEADLINE_SECONDS):

@@ -59,4 +59,4 @@ def test_a_search_says_how_it_found() -> None:
     search.take([("c", 3, False)])
     assert search.told() == {"matched": "likeness"}
     assert Search(can_compare=True).told() == {"matched": None}
-    assert "pg_trgm" in Search(can_compare=False).told()["warning"]
+    assert "pg_trgm" in Search(can_compare=False).told()["warnings"][0]

@@ -1,0 +1,44 @@
+"""What a client takes: the lists with qualities of Accept and Accept-Encoding (RFC 9110, 12.4 and 12.5). Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
+"""A quality: at most 1, with at most three decimals."""
+
+
+def by_quality(header: str, offered: Sequence[str]) -> list[str]:
+    """Those of `offered` that the header takes, the best liked first; of equals, in the order of `offered`.
+
+    A name may be a media type, which `type/*` and `*/*` stand for too, or a coding, which `*` stands for. The most
+    specific entry decides. A quality that is none counts as 0.
+    """
+    qualities = _qualities(header)
+    liked = []
+    for name in offered:
+        kind, slash, _ = name.partition("/")
+        ranges = (name, f"{kind}/*", "*/*") if slash else (name, "*")
+        quality = next((qualities[one] for one in ranges if one in qualities), 0.0)
+        if quality > 0:
+            liked.append((quality, name))
+    return [name for _, name in sorted(liked, key=lambda one: -one[0])]
+
+
+def _qualities(header: str) -> dict[str, float]:
+    qualities: dict[str, float] = {}
+    for entry in header.split(","):
+        name, *parameters = (part.strip().lower() for part in entry.split(";"))
+        quality = 1.0
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            if key.strip() == "q":
+                quality = _quality(value.strip())
+        if name:
+            qualities[name] = quality
+    return qualities
+
+
+def _quality(text: str) -> float:
+    return float(text) if WEIGHT.fullmatch(text) else 0.0

@@ -1,0 +1,126 @@
+"""Sending a table: encoded and compressed as it is read.
+
+1. Until QUERY_MAX_HELD_BYTES are ready nothing is sent: an error up to there is an answer of its own, with its status.
+   An answer that ends by then has a length.
+2. What is longer is sent as it is made, at the client's pace, which becomes the database's: nothing piles up between.
+3. An error in the middle cannot be told any more: the connection is reset, which every client takes for the failure
+   that it is, and it is counted and logged.
+4. So is the connection of a client that takes nothing of its answer for QUERY_SEND_TIMEOUT_SECONDS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from aiohttp import web
+
+from query import compression
+from query.compression import LEAST_BYTES, Compressor
+from query.formats import Format
+from query.instruments import Instruments
+from query.settings import QuerySettings
+from query.tables import Encoder, Table
+from service import logs
+from service.errors import HttpError, TidemarkError
+
+log = logs.get(__name__)
+
+SLICE_BYTES = 64 * 1024
+"""How much is sent at a time: a client has its timeout for each."""
+AT_ONCE = struct.pack("ii", 1, 0)
+"""SO_LINGER for a connection that is to be reset rather than ended: without chunks, an end is no sign of a failure."""
+
+Pieces = AsyncGenerator[bytes, None]
+
+
+class SlowClient(TidemarkError):
+    """The client takes nothing of its answer."""
+
+
+class Sender:
+    """Sends tables."""
+
+    def __init__(self, settings: QuerySettings, instruments: Instruments) -> None:
+        self._settings = settings
+        self._instruments = instruments
+
+    async def send(self, request: web.Request, form: Format, table: Table) -> web.StreamResponse:
+        """The answer to a request, sent. Raises what the table's rows raise, unless some of it has been sent."""
+        coding = compression.choose(request.headers.get("Accept-Encoding"))
+        headers = {"Content-Type": form.content_type, "Vary": "Accept, Accept-Encoding"}
+        async with aclosing(table.batches), aclosing(_encoded(table, form.encoder(table))) as encoded:
+            held = bytearray()
+            pieces = encoded
+            is_whole = await _gathered(encoded, held, LEAST_BYTES)
+            if coding is not None and not is_whole:
+                headers["Content-Encoding"] = coding
+                pieces = _compressed(bytes(held), encoded, compression.CODINGS[coding]())
+                held.clear()
+            is_whole = is_whole or await _gathered(pieces, held, self._settings.max_held_bytes)
+            response = web.StreamResponse(headers=headers)
+            if is_whole:
+                response.content_length = len(held)
+            self._instruments.answers.labels(form.name).inc()
+            if request.method == "HEAD":
+                return response
+            try:
+                await response.prepare(request)
+                await self._write(response, held)
+                held.clear()
+                async for piece in pieces:
+                    await self._write(response, piece)
+            except HttpError as error:
+                self._cut_off(request, error.code, error.message)
+            except SlowClient as error:
+                self._cut_off(request, "slow client", str(error))
+            except OSError:
+                raise  # the client has left
+            except Exception as error:
+                log.exception("an answer failed in the middle")
+                self._cut_off(request, "internal error", type(error).__name__)
+        return response
+
+    async def _write(self, response: web.StreamResponse, piece: bytes | bytearray) -> None:
+        timeout = self._settings.send_timeout_seconds
+        for start in range(0, len(piece), SLICE_BYTES):
+            try:
+                async with asyncio.timeout(timeout):
+                    await response.write(piece[start : start + SLICE_BYTES])
+            except TimeoutError:
+                raise SlowClient(f"nothing was taken for {timeout:g} s (QUERY_SEND_TIMEOUT_SECONDS)") from None
+
+    def _cut_off(self, request: web.Request, reason: str, error: str) -> None:
+        self._instruments.cut_off.labels(reason).inc()
+        log.warning("an answer was cut off", path=request.path, reason=reason, error=error)
+        transport = request.transport
+        if transport is not None:
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+            transport.abort()
+
+
+async def _encoded(table: Table, encoder: Encoder) -> Pieces:
+    yield encoder.begin()
+    async for batch in table.batches:
+        yield encoder.rows(batch)
+        await asyncio.sleep(0)  # rows that are there already would come without a pause, and others have their turn
+    yield encoder.end()
+
+
+async def _compressed(first: bytes, pieces: Pieces, compressor: Compressor) -> Pieces:
+    yield compressor.compress(first)
+    async for piece in pieces:
+        yield compressor.compress(piece)
+    yield compressor.flush()
+
+
+async def _gathered(pieces: Pieces, into: bytearray, least_bytes: int) -> bool:
+    """Gather pieces until there are so many bytes; whether these are all."""
+    async for piece in pieces:
+        into += piece
+        if len(into) >= least_bytes:
+            return False
+    return True
