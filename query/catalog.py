@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from difflib import get_close_matches
 
 import psycopg
 
 from query import catalog_statements, conditions
+from query.composition import Rollup, size_of
 from query.database import Database
 from query.facts import FieldFact, Measurement, missing, splits
 from query.parameters import Matcher
+from query.planner import State
 from query.times import shortened
 from service.errors import BadRequest, NotFound
 
@@ -61,6 +64,28 @@ class Catalog:
         statement = catalog_statements.measurements_with_series(match, limit)
         rows = await self._database.fetch("catalog", statement.text, statement.parameters)
         return [Measurement(*row) for row in rows]
+
+    async def state(self, measurement_id: int, measurement: str, start: datetime, end: datetime) -> State:
+        """What there is beside the points of a measurement, as far as it concerns [start, end).
+
+        To be asked before the points: what is changed between is then read from them, or as it was promised.
+        """
+        rows = await self._database.fetch(
+            "rollups", catalog_statements.ROLLUP_STATE, {"measurement": measurement_id, "start": start, "end": end}
+        )
+        rollups = [
+            Rollup(
+                measurement,
+                size_of(width),
+                view,
+                width,
+                frozenset(fields),
+                tuple((one.lower, one.upper) for one in valid),
+            )
+            for _, width, view, fields, valid in rows
+            if width is not None
+        ]
+        return State(tuple(rollups), rows[0][0])
 
     async def list_fields(self, measurements: Sequence[str] | None, limit: int | None) -> list[FieldFact]:
         """At most `limit` fields of the measurements, or of all; by name."""

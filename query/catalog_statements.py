@@ -19,6 +19,12 @@ FIELDS_OF: LiteralString = """
 
 MEASUREMENT: LiteralString = "SELECT m.id, m.name FROM catalog.measurement m WHERE m.name = %(name)s"
 
+ROLLUP_STATE: LiteralString = """
+    SELECT nullif(catalog.raw_from(%(measurement)s), '-infinity'), s.width, s.view_name, s.fields,
+        s.valid * tstzmultirange(tstzrange(%(start)s, %(end)s))
+    FROM (SELECT) AS always LEFT JOIN catalog.rollup_state(%(measurement)s) s ON true
+"""
+
 MEASUREMENTS: LiteralString = """
     SELECT m.id, m.name, (SELECT count(*) FROM catalog.field f WHERE f.measurement_id = m.id)
     FROM catalog.measurement m ORDER BY m.name COLLATE "C" LIMIT %(limit)s

@@ -2,8 +2,8 @@
 
 A rollup stands for its points where three things hold: TimescaleDB has nothing left to refresh there, its buckets lie
 in one window of the answer each, and enough of them lie together to save more than another scan costs. Points are
-read everywhere else: at the ragged edges of the range, where late points came, and for the newest part. Before
-`raw_from` points are no longer kept, and rollups are read wherever they fit.
+read everywhere else: at the ragged edges of the range, where late points came, and for the newest part. Before the
+`cut` points are no longer kept, and rollups are read wherever they fit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from datetime import datetime, timedelta
 from query.ranges import Range, buckets_around, overlap, whole, without
 from query.steps import FixedWindows, Windows
 
-LEAST_BUCKETS = 6
+FINEST = timedelta(minutes=10)
+"""The width of the finest rollup."""
+
+LEAST_BUCKETS = 3
 """Fewer buckets of a rollup in a row cost more, as one more scan of the statement, than they save."""
 MOST_STRETCHES = 16
 """Stretches read from one rollup: each is a scan of its own. The longest are taken."""
@@ -51,21 +54,33 @@ class Stretch:
     rollup: Rollup | None
 
 
+def size_of(width: timedelta) -> str:
+    """A rollup's width as people write it: 10m, 1h."""
+    minutes = width // timedelta(minutes=1)
+    return f"{minutes // 60}h" if minutes % 60 == 0 else f"{minutes}m"
+
+
 def compose(
-    start: datetime, end: datetime, windows: Windows | None, rollups: Sequence[Rollup], raw_from: datetime | None
+    start: datetime, end: datetime, windows: Windows | None, rollups: Sequence[Rollup], cut: datetime | None
 ) -> list[Stretch]:
-    """[start, end) in stretches, the coarsest first. What lies before `raw_from` and in no rollup is left out."""
+    """[start, end) in stretches, the coarsest first. What lies before `cut` and in no rollup is left out."""
     left: list[Range] = [(start, end)]
     stretches: list[Stretch] = []
     for rollup in sorted(rollups, key=lambda one: one.width, reverse=True):
         usable = whole(overlap(left, rollup.valid), rollup.width)
         usable = without(usable, straddled(start, end, windows, rollup.width))
-        taken = _worthwhile(usable, rollup.width, raw_from)
+        taken = _worthwhile(usable, rollup.width, cut)
         stretches += [Stretch(*one, rollup) for one in taken]
         left = without(left, taken)
-    if raw_from is not None:
-        left = overlap(left, [(raw_from, end)]) if raw_from < end else []
+    if cut is not None:
+        left = overlap(left, [(cut, end)]) if cut < end else []
     return stretches + [Stretch(*one, None) for one in left]
+
+
+def can_help(start: datetime, end: datetime, windows: Windows | None) -> bool:
+    """Whether any rollup could be worth reading, whatever there is."""
+    usable = without(whole([(start, end)], FINEST), straddled(start, end, windows, FINEST))
+    return bool(_worthwhile(usable, FINEST, None))
 
 
 def straddled(start: datetime, end: datetime, windows: Windows | None, width: timedelta) -> list[Range]:
@@ -77,11 +92,11 @@ def straddled(start: datetime, end: datetime, windows: Windows | None, width: ti
     return buckets_around(windows.starts(start, end), width)
 
 
-def _worthwhile(usable: list[Range], width: timedelta, raw_from: datetime | None) -> list[Range]:
+def _worthwhile(usable: list[Range], width: timedelta, cut: datetime | None) -> list[Range]:
     long_enough = [
         (start, end)
         for start, end in usable
-        if end - start >= LEAST_BUCKETS * width or (raw_from is not None and start < raw_from)
+        if end - start >= LEAST_BUCKETS * width or (cut is not None and start < cut)
     ]
     longest = sorted(long_enough, key=lambda one: one[0] - one[1])[:MOST_STRETCHES]
     return sorted(longest)

@@ -5,6 +5,7 @@ driver's that is not a fault of ours becomes an answer here, and nowhere else:
 
     statement timeout, a result past double precision   400, the client can ask for less
     no connection, a lost one, a server in trouble      503 with Retry-After, the same request will do later
+    a table that was dropped since it was looked up     503 likewise
 """
 
 from __future__ import annotations
@@ -166,6 +167,10 @@ class Database:
                 "fewer series, or another function",
                 parameter="fn",
             )
+        if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+            # Found in the catalog a moment before: somebody has dropped a rollup, or a measurement, since.
+            log.warning("what a statement reads is gone", sqlstate=error.sqlstate, error=_summary(error))
+            return Unavailable("what the request is about was changed while it was answered")
         if isinstance(error, PoolTimeout | TooManyRequests):
             return Unavailable(
                 f"no database connection was free in time (QUERY_CONNECTIONS allows {settings.connections}, "

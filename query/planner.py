@@ -7,17 +7,24 @@ are read once for all functions, and rollups serve what is older than the points
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from query.composition import Rollup, Stretch, compose, straddled
+from query.composition import Rollup, Stretch, can_help, compose, straddled
 from query.facts import FieldFact
 from query.functions import PARTS, PERCENTILES, ROLLED_UP, fraction, parts_of
 from query.ranges import whole, without
 from query.times import shortened, written
 from query.window import AggregateRequest, Measure
 from service.errors import BadRequest
+
+ALWAYS_KEPT = timedelta(days=1)
+"""No policy keeps points for less."""
+
+LEAST_OF_FEW_SERIES = timedelta(days=1)
+"""Of the few series that a tag's value chooses, the points of less are read in the time that it takes to look for
+rollups."""
 
 RAW = "raw"
 """The points themselves, as a source."""
@@ -29,7 +36,12 @@ class State:
 
     rollups: tuple[Rollup, ...] = ()
     raw_from: datetime | None = None
-    """Points before it are no longer kept; None when all are."""
+    """Of the points before it some may have been dropped; None when all are kept."""
+
+    @property
+    def cut(self) -> datetime | None:
+        """The time before which only rollups are read. Without any, whatever points are there are."""
+        return self.raw_from if self.rollups else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,8 @@ class Plan:
     """By metric."""
     pieces: tuple[Piece, ...]
     warnings: tuple[str, ...] = ()
+    ranking: Plan | None = None
+    """Of the values by which curves are ordered, where they are."""
 
     @property
     def values(self) -> tuple[Measure, ...]:
@@ -85,14 +99,10 @@ class Plan:
     @property
     def source(self) -> tuple[str, ...]:
         """The sources' names, the coarsest first."""
-        return sources(self.pieces)
-
-
-def sources(pieces: Iterable[Piece]) -> tuple[str, ...]:
-    """The names of where pieces are read from, the coarsest first."""
-    rollups = sorted((piece.rollup for piece in pieces if piece.rollup), key=lambda one: one.width, reverse=True)
-    names = [*(rollup.name for rollup in rollups), *(RAW for piece in pieces if piece.rollup is None)]
-    return tuple(dict.fromkeys(names)) or (RAW,)
+        pieces = (*self.pieces, *(self.ranking.pieces if self.ranking else ()))
+        rollups = sorted((piece.rollup for piece in pieces if piece.rollup), key=lambda one: one.width, reverse=True)
+        names = [*(rollup.name for rollup in rollups), *(RAW for piece in pieces if piece.rollup is None)]
+        return tuple(dict.fromkeys(names))
 
 
 def choose(request: AggregateRequest, facts: Sequence[FieldFact]) -> tuple[FieldFact, ...]:
@@ -114,6 +124,18 @@ def choose(request: AggregateRequest, facts: Sequence[FieldFact]) -> tuple[Field
     return tuple(chosen[metric] for metric in request.metric)
 
 
+def needs_state(request: AggregateRequest, now: datetime) -> bool:
+    """Whether anything beside the points can make a difference to the answer."""
+    if request.resolution != "auto":
+        return request.resolution != RAW
+    if request.start < now - ALWAYS_KEPT:
+        return True
+    return any(
+        _saves_by_rollups(one) and can_help(one.start, one.end, one.windows)
+        for one in filter(None, (request, request.ranking))
+    )
+
+
 def plan(request: AggregateRequest, fields: Sequence[FieldFact], state: State) -> Plan:
     """The plan of a request for the fields that its metrics name, in that order.
 
@@ -133,27 +155,42 @@ def plan(request: AggregateRequest, fields: Sequence[FieldFact], state: State) -
         tuple(fields),
         tuple(pieces),
         _warnings(request, pieces, state),
+        None if request.ranking is None else plan(request.ranking, fields, state),
     )
+
+
+def _saves_by_rollups(request: AggregateRequest) -> bool:
+    """Whether rollups can stand for points that must not be read anyway, and that are not few."""
+    kept, others = _parts(request)
+    is_narrow = any(matcher.operator == "=" and matcher.value for matcher in request.match)
+    return bool(kept) and not others and (not is_narrow or request.end - request.start >= LEAST_OF_FEW_SERIES)
+
+
+def _parts(request: AggregateRequest) -> tuple[list[str], list[str]]:
+    """The parts that are needed: those that rollups keep, and those that only points have, but for percentiles."""
+    parts = parts_of(request.fn)
+    kept = [part for part in parts if PARTS[part].of_rollup is not None]
+    return kept, [part for part in parts if part not in kept and part != PERCENTILES]
 
 
 def _composed(request: AggregateRequest, fields: Sequence[FieldFact], state: State) -> list[Piece]:
     """The pieces that together are the whole range, as far as anything is kept of it."""
-    parts = parts_of(request.fn)
-    kept = [part for part in parts if PARTS[part].of_rollup is not None]
-    others = [part for part in parts if PARTS[part].of_rollup is None and part != PERCENTILES]
+    kept, others = _parts(request)
     points = _points(request, state)
+    is_gone = state.cut is not None and request.start < state.cut
+    candidates = state.rollups if is_gone or _saves_by_rollups(request) else ()
     # Points that must be read anyway serve every function.
     composed_end = points[0].start if others and points else request.end
     scans: dict[Stretch, list[tuple[int, str]]] = {}
     for place, field in enumerate(fields):
         if kept and request.start < composed_end:
-            rollups = [rollup for rollup in state.rollups if field.id in rollup.fields]
-            for stretch in compose(request.start, composed_end, request.windows, rollups, state.raw_from):
+            rollups = [rollup for rollup in candidates if field.id in rollup.fields]
+            for stretch in compose(request.start, composed_end, request.windows, rollups, state.cut):
                 scans.setdefault(stretch, []).extend((place, part) for part in kept)
         for stretch in points if others else []:
             scans.setdefault(stretch, []).extend((place, part) for part in (*kept, *others))
     pieces = [Piece(one.start, one.end, one.rollup, tuple(wanted)) for one, wanted in scans.items()]
-    if PERCENTILES in parts:
+    if PERCENTILES in parts_of(request.fn):
         together = tuple((place, PERCENTILES) for place in range(len(fields)))
         pieces += [Piece(one.start, one.end, None, together) for one in points]
     return pieces
@@ -161,7 +198,7 @@ def _composed(request: AggregateRequest, fields: Sequence[FieldFact], state: Sta
 
 def _points(request: AggregateRequest, state: State) -> list[Stretch]:
     """The range, as far as its points are kept; at most one stretch."""
-    start = max(request.start, state.raw_from) if state.raw_from else request.start
+    start = max(request.start, state.cut) if state.cut else request.start
     return [Stretch(start, request.end, None)] if start < request.end else []
 
 
@@ -205,6 +242,8 @@ def _warnings(request: AggregateRequest, pieces: Sequence[Piece], state: State) 
     if request.resolution != "auto" or state.raw_from is None or request.start >= state.raw_from:
         return ()
     before = f"points before {written(state.raw_from)} are no longer kept"
+    if state.cut is None:
+        return (f"{before}, and some of them may be gone",)
     if lost := [fn for fn in request.fn if fn not in ROLLED_UP]:
         return (f"{before}: {', '.join(lost)} cannot be had of them",)
     gone = (request.start, min(request.end, state.raw_from))

@@ -39,24 +39,22 @@ RANKED = sql.SQL("""
 """)
 
 
-def aggregate(plan: Plan, ranking: Plan | None, limit: int, lookback: timedelta) -> Statement:
+def aggregate(plan: Plan, limit: int, lookback: timedelta) -> Statement:
     """At most `limit` rows: the `by` tags, the window's start if there is a step, the plan's values.
 
     They are sorted by tags and window; or, where the request orders its series, by their one value over the whole
-    range, of which a request with a step has a plan of its own, `ranking`. A window of a group in which every metric
-    is null makes no row. `lookback` before the range, the point before a series' first is looked for. Every plan
-    here has a piece at least.
+    range. A window of a group in which every metric is null makes no row. `lookback` before the range, the point
+    before a series' first is looked for. Every plan here has a piece at least.
     """
     parameters = Parameters()
     request = plan.request
     merge = _Merge(plan, parameters, lookback)
-    if request.is_ranked and request.step is not None:
-        assert ranking is not None, "curves are ordered by one value of each"
-        whole = _Merge(ranking, parameters, lookback)
+    if plan.ranking is not None:
+        whole = _Merge(plan.ranking, parameters, lookback)
         tags = COMMA.join(merge.tags)
         columns = [*merge.tags, BUCKET, *merge.values]
         text = RANKED.format(
-            value=whole.values[ranking.values.index(request.order_by)],
+            value=whole.values[plan.ranking.values.index(request.order_by)],
             direction=DIRECTIONS[request.order],
             tags=tags,
             whole=whole.text(),

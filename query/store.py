@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -33,7 +33,11 @@ class Store:
         limits.check_aggregate(request, settings)
         await self._catalog.check_regexes(request.match)
         fields = planner.choose(request, await self._catalog.facts(request.metric))
-        plan = planner.plan(request, fields, State())
+        state = State()
+        if planner.needs_state(request, datetime.now(UTC)):
+            fact = fields[0]
+            state = await self._catalog.state(fact.measurement_id, fact.measurement, request.start, request.end)
+        plan = planner.plan(request, fields, state)
         rows = await self._rows(plan)
         max_rows = settings.max_values // len(plan.values)
         if request.fill != "none" and request.windows is not None:
@@ -48,13 +52,11 @@ class Store:
 
     async def _rows(self, plan: Plan) -> list[tuple[Any, ...]]:
         """The rows of a plan, at most one more than the answer may have."""
-        request, settings = plan.request, self._settings
-        ranking = None
-        if request.is_ranked and request.step is not None:
-            ranking = planner.plan(request.ranking, plan.fields, State())
+        settings = self._settings
+        if not plan.pieces or (plan.ranking and not plan.ranking.pieces):
+            return []
         statement = statements.aggregate(
             plan,
-            ranking,
             limit=settings.max_values // len(plan.values) + 1,
             lookback=timedelta(seconds=settings.lookback_seconds),
         )

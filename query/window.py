@@ -110,6 +110,8 @@ class AggregateRequest(Request):
         return bool(self.by) and (self.order is not None or self.limit is not None)
 
     @property
-    def ranking(self) -> AggregateRequest:
-        """The request for the values of each series by one of which they are ordered; it has the same series."""
+    def ranking(self) -> AggregateRequest | None:
+        """The request for the one value of each curve by which they are ordered; None where the answer has it."""
+        if not self.is_ranked or self.step is None:
+            return None
         return self.model_copy(update={"fn": (self.order_by.fn,), "step": None, "fill": "none"})

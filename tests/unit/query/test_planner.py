@@ -1,21 +1,23 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from query.composition import Rollup
 from query.facts import FieldFact
 from query.parameters import parse
-from query.planner import State, choose, plan
+from query.planner import Plan, State, choose, needs_state, plan
 from query.window import AggregateRequest, Measure
 from service.errors import BadRequest
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def request(*metrics: str, fn: str = "avg") -> AggregateRequest:
+def request(*metrics: str, **parameters: Any) -> AggregateRequest:
     """A request for these metrics."""
-    return parse(AggregateRequest, {"metric": list(metrics), "fn": fn}, NOW)
+    return parse(AggregateRequest, {"metric": list(metrics), **parameters}, NOW)
 
 
 def test_a_plan_has_each_pair_of_metric_and_function() -> None:
@@ -50,3 +52,95 @@ def test_metrics_of_several_measurements_are_refused() -> None:
     facts = [FieldFact(1, "cpu", "user", "user", 2), FieldFact(2, "mem", "used", "used", 6)]
     with pytest.raises(BadRequest, match=r"metric: .*several measurements \(cpu, mem\); allowed: .*one measurement"):
         choose(request("cpu.user", "mem.used"), facts)
+
+
+HOUR = timedelta(hours=1)
+USER, IDLE = FieldFact(7, "cpu", "user", "user", 2), FieldFact(7, "cpu", "idle", "idle", 3)
+
+
+def rollups(*fields: FieldFact) -> tuple[Rollup, ...]:
+    """Rollups of both widths, valid ever."""
+    ids = frozenset(field.id for field in fields)
+    ever = ((NOW - 10_000 * HOUR, NOW + 10_000 * HOUR),)
+    return (
+        Rollup("cpu", "10m", "m7_10m_1", HOUR / 6, ids, ever),
+        Rollup("cpu", "1h", "m7_1h_1", HOUR, ids, ever),
+    )
+
+
+def planned(state: State, **parameters: Any) -> Plan:
+    """The plan of a day's request for both fields."""
+    wanted = request("cpu.user", "cpu.idle", **{"start": "-24h", **parameters})
+    return plan(wanted, [USER, IDLE], state)
+
+
+def scans(made: Plan) -> list[tuple[str, str]]:
+    """From where each piece is read, and which parts of which fields."""
+    return [
+        (one.rollup.name if one.rollup else "raw", " ".join(f"{part}{field}" for field, part in one.parts))
+        for one in made.pieces
+    ]
+
+
+def test_fields_with_the_same_sources_are_read_together() -> None:
+    """One scan has the parts of all fields that are read from there."""
+    assert scans(planned(State(rollups(USER, IDLE)))) == [("cpu_1h", "sum0 count0 sum1 count1")]
+    assert scans(planned(State(rollups(IDLE)), fn="max")) == [("raw", "max0"), ("cpu_1h", "max1")]
+    assert scans(planned(State(), fn="max,last")) == [("raw", "max0 last0 last_time0 max1 last1 last_time1")]
+    assert planned(State(rollups(IDLE)), fn="max").source == ("cpu_1h", "raw")
+
+
+def test_points_that_must_be_read_serve_every_function() -> None:
+    """Only percentiles, which are read by groups and not by series, leave the rollups to the others."""
+    state = State(rollups(USER, IDLE))
+    assert scans(planned(state, fn="max,last")) == [("raw", "max0 last0 last_time0 max1 last1 last_time1")]
+    assert scans(planned(state, fn="max,p50,p90")) == [("cpu_1h", "max0 max1"), ("raw", "percentiles0 percentiles1")]
+    assert planned(state, fn="max,p50,median,p90").fractions == (0.5, 0.9)
+
+
+def test_before_the_points_rollups_are_read() -> None:
+    """And after them the points, where any function needs them."""
+    state = State(rollups(USER, IDLE), NOW - 10 * HOUR)
+    made = planned(state, fn="max,last", match="host=a")
+    assert scans(made) == [("cpu_1h", "max0 max1"), ("raw", "max0 last0 last_time0 max1 last1 last_time1")]
+    assert [(piece.start, piece.end) for piece in made.pieces] == [
+        (NOW - 24 * HOUR, NOW - 10 * HOUR),
+        (NOW - 10 * HOUR, NOW),
+    ]
+    assert made.warnings == ("points before 2026-11-21T14:00:00Z are no longer kept: last cannot be had of them",)
+    assert planned(state).warnings == ()
+
+
+def test_curves_have_a_plan_for_their_order() -> None:
+    """Its sources are told too."""
+    made = planned(State(rollups(USER, IDLE)), fn="max,min", step="1m", by="host", limit=3, order_by="min(cpu.idle)")
+    assert made.ranking is not None
+    assert scans(made) == [("raw", "max0 min0 max1 min1")]
+    assert scans(made.ranking) == [("cpu_1h", "min0 min1")]
+    assert made.source == ("cpu_1h", "raw")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "is_needed"),
+    [
+        ({"start": "-1h", "step": "1m"}, False),
+        ({"start": "-23h", "step": "15m"}, False),
+        ({"start": "-23h", "fn": "last"}, False),
+        ({"start": "-23h", "fn": "avg,last"}, False),
+        ({"start": "-23h", "fn": "p95"}, False),
+        ({"start": "-23h", "match": "host=a"}, False),
+        ({"start": "-20m"}, False),
+        ({"start": "-25h", "resolution": "raw"}, False),
+        ({"start": "-23h"}, True),
+        ({"start": "-23h", "fn": "avg,p95", "step": "1h"}, True),
+        ({"start": "-23h", "match": "host="}, True),
+        ({"start": "-23h", "match": "host!=a"}, True),
+        ({"start": "-23h", "step": "1m", "by": "host", "limit": 5}, True),
+        ({"start": "-25h", "fn": "last"}, True),
+        ({"start": "-25h", "step": "1m", "match": "host=a"}, True),
+        ({"start": "-20m", "resolution": "10m"}, True),
+    ],
+)
+def test_rollups_are_looked_for_where_they_can_help(parameters: dict[str, Any], is_needed: bool) -> None:
+    """Not for short ranges, short steps, few series, or functions that need points; but where points may be gone."""
+    assert needs_state(request("cpu.user", **parameters), NOW) is is_needed

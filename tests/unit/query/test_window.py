@@ -187,9 +187,11 @@ def test_series_are_ordered_by_a_number_of_theirs() -> None:
     request = ask(fn="avg,p99.9", by="host", limit="5", step="1m")
     assert request.order_by == Measure("cpu.usage_user", "avg")
     assert request.is_ranked
+    assert ask(by="host", order="desc").ranking is None
     request = ask(fn="avg,p99.9", by="host", order="asc", order_by="p99.9(cpu.usage_user)", step="1m", fill="null")
     assert request.order_by == Measure("cpu.usage_user", "p99.9")
     ranking = request.ranking
+    assert ranking is not None
     assert (ranking.fn, ranking.step, ranking.fill, ranking.by) == (("p99.9",), None, "none", ("host",))
     assert parse(AggregateRequest, {"metric": "a.b)(c", "order_by": "avg(a.b)(c)"}, NOW).order_by.metric == "a.b)(c"
 
