@@ -26,6 +26,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from query import limits
 from query.instruments import SERVER_FACTS, Instruments
 from query.settings import QuerySettings
+from query.tables import BATCH_ROWS, Batches
 from service import logs
 from service.errors import BadRequest, HttpError, Unavailable
 
@@ -36,9 +37,6 @@ NEEDED_MIGRATION = 9
 WATCH_SECONDS = 1.0
 POOL_RETRY_SECONDS = 2.0
 """How long the pool tries a failed connection again by itself; the next request makes it begin anew."""
-
-BATCH_ROWS = 1000
-"""Rows of a stream that are handed over at a time: a few milliseconds of work, a few megabytes of the widest."""
 
 STATE = """
     SELECT catalog.edition(), (SELECT coalesce(max(number), 0) FROM catalog.migration), (
@@ -107,9 +105,7 @@ class Database:
         self._instruments.rows.labels(name).inc(len(rows))
         return rows
 
-    async def stream(
-        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None
-    ) -> AsyncGenerator[list[tuple[Any, ...]], None]:
+    async def stream(self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None) -> Batches:
         """The rows of a statement in batches, as the server makes them: never all of them are in memory.
 
         Raises as `fetch` does, also in the middle. The connection is in use until the end: who stops before it must

@@ -11,18 +11,18 @@ Each series gets a row for every window of the range, also before its first poin
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import aclosing
 from datetime import datetime
-from itertools import groupby, pairwise
+from itertools import groupby, islice, pairwise
 from typing import Any
 
+from query.tables import BATCH_ROWS, Batches, Row
 from query.window import Fill
-
-Row = tuple[Any, ...]
-"""Tags, the start of a window, numbers."""
 
 
 def filled(rows: Iterable[Row], tags: int, starts: Sequence[datetime], fill: Fill) -> Iterator[Row]:
-    """The rows with all windows of `starts`; `rows` have as many `tags`, and those of a series stand together.
+    """The rows with all windows of `starts`; `rows` are so many tags, the start of a window and numbers. Those of a
+    series stand together.
 
     No more than one series is held at a time.
     """
@@ -34,6 +34,34 @@ def filled(rows: Iterable[Row], tags: int, starts: Sequence[datetime], fill: Fil
         completed = [_completed([row[column] for row in numbers], starts, fill) for column in range(columns)]
         for start, *values in zip(starts, *completed, strict=True):
             yield (*series, start, *values)
+
+
+async def filled_batches(batches: Batches, tags: int, starts: Sequence[datetime], fill: Fill) -> Batches:
+    """The same for rows that come in batches, which are no larger than they were."""
+    async with aclosing(batches):
+        async for series in whole_series(batches, tags):
+            rows = filled(series, tags, starts, fill)
+            while batch := list(islice(rows, BATCH_ROWS)):
+                yield batch
+
+
+async def whole_series(batches: Batches, tags: int) -> Batches:
+    """The rows in other batches, none of which ends within a series."""
+    held: list[Row] = []
+    async for batch in batches:
+        first, last = batch[:1], batch[-1:]
+        if held and first and held[-1][:tags] != first[0][:tags]:
+            yield held
+            held = []
+        if first and first[0][:tags] != last[0][:tags]:
+            place = len(batch)
+            while batch[place - 1][:tags] == last[0][:tags]:
+                place -= 1
+            yield held + batch[:place]
+            held, batch = [], batch[place:]
+        held += batch
+    if held:
+        yield held
 
 
 def _completed(numbers: list[Any], starts: Sequence[datetime], fill: Fill) -> list[Any]:

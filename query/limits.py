@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from query.parameters import Matcher
 from query.settings import QuerySettings
+from query.tables import Row
 from query.window import AggregateRequest
 from service.errors import BadRequest
 
@@ -40,6 +43,29 @@ def check_aggregate(request: AggregateRequest, settings: QuerySettings) -> None:
         windows = request.windows.count(request.start, request.end)
         if windows * columns > settings.max_values:
             raise too_many_values(settings, f"{windows} windows of {columns} values")
+
+
+class AnswerSize:
+    """How large the answer of an aggregate has become, whose rows have so many tags and values."""
+
+    def __init__(self, settings: QuerySettings, tags: int, values: int) -> None:
+        self._settings = settings
+        self._tags = tags
+        self._rows_left = settings.max_values // values
+        self._series_left = settings.max_series
+        self._last: Row | None = None
+
+    def add(self, batch: Sequence[Row]) -> None:
+        """Count the next rows, which are sorted by series. Raises `Limited` past a bound."""
+        self._rows_left -= len(batch)
+        if self._rows_left < 0:
+            raise too_many_values(self._settings, f"more than {self._settings.max_values} values")
+        for row in batch:
+            if row[: self._tags] != self._last:
+                self._last = row[: self._tags]
+                self._series_left -= 1
+        if self._series_left < 0:
+            raise too_many_series(self._settings)
 
 
 def check_matchers(matchers: tuple[Matcher, ...], settings: QuerySettings) -> None:

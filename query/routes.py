@@ -19,7 +19,6 @@ from query.store import Store
 from query.tables import Table
 from query.window import AggregateRequest
 from service.errors import BadRequest, RequestTimeout
-from service.web import json_response
 
 
 class Routes:
@@ -33,16 +32,12 @@ class Routes:
 
     def table(self) -> list[web.RouteDef]:
         """What to add to the application's router."""
+        aggregate = self._answering(AggregateRequest, self._store.aggregate)
         return [
-            web.get("/api/v1/aggregate", self.aggregate),
-            web.post("/api/v1/aggregate", self.aggregate),
-            *(web.get(path, self._list(model, answer)) for path, model, answer in self._lists()),
+            web.get("/api/v1/aggregate", aggregate),
+            web.post("/api/v1/aggregate", aggregate),
+            *(web.get(path, self._answering(model, answer)) for path, model, answer in self._lists()),
         ]
-
-    async def aggregate(self, request: web.Request) -> web.Response:
-        """Functions of metrics over time: 200 with the series, 400 or 404 with the parameter at fault."""
-        parsed, _ = await self._asked(AggregateRequest, request)
-        return json_response(await self._store.aggregate(parsed))
 
     def _lists(self) -> list[tuple[str, type[Any], Callable[[Any], Awaitable[Table]]]]:
         directory = self._directory
@@ -56,12 +51,12 @@ class Routes:
             ("/api/v1/hosts", lists.HostsRequest, directory.hosts),
         ]
 
-    def _list(self, model: type[RequestT], answer: Callable[[RequestT], Awaitable[Table]]) -> Handler:
-        async def listed(request: web.Request) -> web.StreamResponse:
+    def _answering(self, model: type[RequestT], answer: Callable[[RequestT], Awaitable[Table]]) -> Handler:
+        async def answering(request: web.Request) -> web.StreamResponse:
             parsed, form = await self._asked(model, request)
             return await self._sender.send(request, form, await answer(parsed))
 
-        return listed
+        return answering
 
     async def _asked(self, model: type[RequestT], request: web.Request) -> tuple[RequestT, Format]:
         """What a request asks for, and in which format it wants to hear it."""

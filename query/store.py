@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from itertools import islice
-from typing import Any
 
 from query import answers, limits, planner, statements
 from query.catalog import Catalog
 from query.database import Database
-from query.fill import filled
+from query.fill import filled_batches
 from query.planner import Plan, State
 from query.settings import QuerySettings
+from query.tables import Batches, Table
 from query.window import AggregateRequest
 
 
@@ -23,14 +23,14 @@ class Store:
         self._catalog = catalog
         self._settings = settings
 
-    async def aggregate(self, request: AggregateRequest) -> dict[str, Any]:
+    async def aggregate(self, request: AggregateRequest) -> Table:
         """The answer of `/api/v1/aggregate`.
 
         Raises `NotFound` for a metric that does not exist, `BadRequest` for metrics of several measurements
-        or a bad regular expression, `Limited` past a bound, `Unavailable` while the database is away.
+        or a bad regular expression, `Limited` past a bound, `Unavailable` while the database is away; so does the
+        reading of the table's rows.
         """
-        settings = self._settings
-        limits.check_aggregate(request, settings)
+        limits.check_aggregate(request, self._settings)
         await self._catalog.check_regexes(request.match)
         fields = planner.choose(request, await self._catalog.facts(request.metric))
         state = State()
@@ -38,26 +38,31 @@ class Store:
             fact = fields[0]
             state = await self._catalog.state(fact.measurement_id, fact.measurement, request.start, request.end)
         plan = planner.plan(request, fields, state)
-        rows = await self._rows(plan)
-        max_rows = settings.max_values // len(plan.values)
+        return Table(answers.columns(plan), self._bounded(plan), answers.AggregateDocument(plan))
+
+    async def _bounded(self, plan: Plan) -> Batches:
+        """The rows of the answer; past a bound a refusal."""
+        request, settings = plan.request, self._settings
+        size = limits.AnswerSize(settings, len(request.by), len(plan.values))
+        rows = self._rows(plan)
         if request.fill != "none" and request.windows is not None:
             starts = list(request.windows.starts(request.start, request.end))
-            rows = list(islice(filled(rows, len(request.by), starts, request.fill), max_rows + 1))
-        if len(rows) > max_rows:
-            raise limits.too_many_values(settings, f"more than {settings.max_values} values")
-        answer = answers.aggregate(plan, rows)
-        if len(answer["series"]) > settings.max_series:
-            raise limits.too_many_series(settings)
-        return answer
+            rows = filled_batches(rows, len(request.by), starts, request.fill)
+        async with aclosing(rows):
+            async for batch in rows:
+                size.add(batch)
+                yield batch
 
-    async def _rows(self, plan: Plan) -> list[tuple[Any, ...]]:
+    async def _rows(self, plan: Plan) -> Batches:
         """The rows of a plan, at most one more than the answer may have."""
         settings = self._settings
         if not plan.pieces or (plan.ranking and not plan.ranking.pieces):
-            return []
+            return
         statement = statements.aggregate(
             plan,
             limit=settings.max_values // len(plan.values) + 1,
             lookback=timedelta(seconds=settings.lookback_seconds),
         )
-        return await self._database.fetch("aggregate", statement.text, statement.parameters)
+        async with aclosing(self._database.stream("aggregate", statement.text, statement.parameters)) as batches:
+            async for batch in batches:
+                yield batch

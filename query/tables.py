@@ -17,6 +17,9 @@ Kind = Literal["text", "time", "number", "integer", "object"]
 Row = tuple[Any, ...]
 Batches = AsyncGenerator[list[Row], None]
 
+BATCH_ROWS = 1000
+"""Rows of a batch: a few milliseconds of work, a few megabytes of the widest."""
+
 OPTIONS = orjson.OPT_UTC_Z
 
 

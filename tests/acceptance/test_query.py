@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -16,10 +17,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psycopg
+import pyarrow as pa
 import pytest
+import zstandard
 from psycopg import sql
 
 from query.settings import QuerySettings
@@ -34,6 +37,13 @@ ASK = "/api/v1/aggregate?metric=cpu.usage_user&fn=avg,max&by=host&start=-1h"
 
 SETTINGS = {"QUERY_SHUTDOWN_SECONDS": "0.2", "QUERY_STATEMENT_TIMEOUT_SECONDS": "3600"}
 """A statement that ends before the deadline was not ended by its timeout."""
+
+SERIES = 1_000
+SECONDS = 1_000
+MOST_BYTES = 100_000_000
+CHUNK_BYTES = 1 << 20
+
+ASK_ALL = "metric=cpu.v&by=host&step=1s&start=2026-03-01T00:00:00Z&end=2026-03-01T01:00:00Z"
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -270,3 +280,80 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
     assert f"127.0.0.1:{port}" in line
+
+
+@pytest.fixture
+def million(database: str) -> str:
+    """A database with a million points of a thousand series."""
+    with psycopg.connect(database) as connection:
+        connection.execute("SELECT catalog.ensure_fields('cpu', '{v}')")
+        connection.execute(
+            "SELECT catalog.ensure_series('cpu', array_agg(jsonb_build_object('host', format('host_%%s', i)))) "
+            "FROM generate_series(1, %s) i",
+            [SERIES],
+        )
+        connection.execute(
+            "INSERT INTO points.cpu (time, series_id, v) SELECT '2026-03-01Z'::timestamptz + second * interval '1 s', "
+            "s.id, s.id / 7.0 + second FROM catalog.series s, generate_series(0, %s - 1) second",
+            [SECONDS],
+        )
+    return database
+
+
+def memory(process: int, name: str) -> int:
+    """A figure of /proc/PID/status, in bytes."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(name)
+
+
+def count(text: bytes) -> Callable[[IO[bytes]], int]:
+    """Counts a text in what is read, which never is in memory as a whole here either."""
+
+    def counted(answer: IO[bytes]) -> int:
+        found, last = 0, b""
+        while chunk := answer.read(CHUNK_BYTES):
+            found += (last + chunk).count(text)
+            last = chunk[-(len(text) - 1) :] if len(text) > 1 else b""
+        return found
+
+    return counted
+
+
+def count_arrow(answer: IO[bytes]) -> int:
+    """Counts the rows of a stream."""
+    return sum(batch.num_rows for batch in pa.ipc.open_stream(answer))
+
+
+FORMS: list[tuple[str, str, Callable[[IO[bytes]], int]]] = [
+    ("json", "identity", count(b'["2026-03-01T')),
+    ("csv", "gzip", count(b",2026-03-01T")),
+    ("ndjson", "zstd", count(b"\n")),
+    ("arrow", "identity", count_arrow),
+]
+DECODERS: dict[str, Callable[[Any], Any]] = {
+    "identity": lambda answer: answer,
+    "gzip": lambda answer: gzip.GzipFile(fileobj=answer),
+    "zstd": lambda answer: zstandard.ZstdDecompressor().stream_reader(answer),
+}
+
+
+def test_a_million_points_cost_less_than_a_hundred_megabytes(
+    million: str, start_query: StartQuery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The peak of the process while it sends all points, over what it had before, in every format."""
+    monkeypatch.setenv("QUERY_MAX_VALUES", str(SERIES * SECONDS))
+    query = start_query(million)
+    query.until_ready()
+    peaks = {}
+    for form, coding, counted in FORMS:
+        url = f"{query.url}/api/v1/aggregate?{ASK_ALL}&format={form}"
+        asked = urllib.request.Request(url, headers={"Accept-Encoding": coding})
+        Path(f"/proc/{query.process.pid}/clear_refs").write_text("5")  # begins a new peak, says proc(5)
+        before = memory(query.process.pid, "VmRSS")
+        with urllib.request.urlopen(asked, timeout=DEADLINE_SECONDS) as answer:
+            assert answer.headers.get("Content-Encoding", "identity") == coding
+            assert counted(DECODERS[coding](answer)) == SERIES * SECONDS
+        peaks[form, coding] = memory(query.process.pid, "VmHWM") - before
+    assert max(peaks.values()) < MOST_BYTES, peaks

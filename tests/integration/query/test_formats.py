@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pytest
 import zstandard
 
 from query.compression import LEAST_BYTES
+from query.times import written
 from tests.integration.query.conftest import Database, Query, ServeQuery
 from tests.integration.query.reference import Point
 
@@ -224,3 +225,58 @@ async def test_without_chunks_an_error_is_a_reset(many: Query, stored: Database)
     with pytest.raises(ConnectionResetError):
         await reader.read()
     writer.close()
+
+
+async def test_aggregates_in_every_format(query: Query, stored: Database) -> None:
+    """The flat formats have a row for each point: its tags, its time, its numbers; filled and ordered as in JSON."""
+    start = NOW.replace(minute=0, second=0)
+    stored.store(
+        "cpu", [Point((("host", host),), start, {"v": value, "w": 1.0}) for host, value in (("a", 1.0), ("b", 2.5))]
+    )
+    asked = f"metric=cpu.v&metric=cpu.w&fn=max,count&by=host&step=30m&start={int(start.timestamp())}&fill=null"
+    path = f"/api/v1/aggregate?{asked}&end={int(start.timestamp()) + 3600}"
+    times = [written(start), written(start + timedelta(minutes=30))]
+    _, body, _ = await fetched(query, f"{path}&format=csv")
+    assert body.decode().split("\r\n") == [
+        "host,time,max(cpu.v),count(cpu.v),max(cpu.w),count(cpu.w)",
+        f"a,{times[0]},1.0,1,1.0,1",
+        f"a,{times[1]},,,,",
+        f"b,{times[0]},2.5,1,1.0,1",
+        f"b,{times[1]},,,,",
+        "",
+    ]
+    _, body, _ = await fetched(query, f"{path}&format=ndjson")
+    rows = [json.loads(line) for line in body.splitlines()]
+    assert rows[2] == {
+        "host": "b",
+        "time": times[0],
+        "max(cpu.v)": 2.5,
+        "count(cpu.v)": 1,
+        "max(cpu.w)": 1,
+        "count(cpu.w)": 1,
+    }
+    _, body, _ = await fetched(query, f"{path}&format=arrow")
+    table = pa.ipc.open_stream(body).read_all()
+    assert table.column("count(cpu.v)").to_pylist() == [1, None, 1, None]
+    assert table.column("time").to_pylist() == 2 * [start, start + timedelta(minutes=30)]
+    async with query.client.post(
+        f"{query.url}/api/v1/aggregate", json={"metric": "cpu.v", "by": "host", "start": "-1d", "format": "csv"}
+    ) as response:
+        assert (await response.text()).splitlines() == ["host,avg(cpu.v)", "a,1.0", "b,2.5"]
+
+
+async def test_a_long_aggregate_is_sent_as_it_is_made(database: str, stored: Database, serve_query: ServeQuery) -> None:
+    """Its series are whole in JSON, however many batches their points come in."""
+    start = NOW.replace(minute=0, second=0) - timedelta(hours=2)
+    points = [
+        Point((("host", host),), start + second * timedelta(seconds=1), {"v": float(second)})
+        for host in "abc"
+        for second in range(1500)
+    ]
+    stored.store("cpu", points)
+    query = await serve_query(database, max_held_bytes=0)
+    await query.until_ready()
+    answer = await query.aggregate(metric="cpu.v", by="host", step="1s", start=written(start))
+    assert [one["tags"]["host"] for one in answer["series"]] == ["a", "b", "c"]
+    for series in answer["series"]:
+        assert [value for _, value in series["points"]] == [float(second) for second in range(1500)]

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from query.fill import filled
+from query.fill import filled, filled_batches, whole_series
+from query.tables import BATCH_ROWS, Batches, Row
 from query.window import Fill
 
 MINUTE = timedelta(minutes=1)
@@ -63,3 +65,36 @@ def test_no_series_are_none() -> None:
 def test_large_numbers_are_joined_by_lines() -> None:
     """No step of the computation leaves double precision."""
     assert columns([(STARTS[0], 1.7e308), (STARTS[2], -1.7e308)], "linear")[0][:3] == [1.7e308, 0.0, -1.7e308]
+
+
+async def in_batches(rows: list[Row], size: int) -> Batches:
+    """The rows, so many at a time, and an empty batch at the end."""
+    for place in range(0, len(rows), size):
+        yield rows[place : place + size]
+    yield []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+async def test_batches_do_not_matter(size: int) -> None:
+    """However rows come, no series is parted, and what is filled is the same."""
+    rows: list[Row] = [
+        (tag, start, float(number))
+        for tag in "abbc"
+        for number, start in enumerate(STARTS)
+        if (number, tag) != (1, "b")
+    ]
+    rows = [row for place, row in enumerate(rows) if row not in rows[:place]]
+    series = [batch async for batch in whole_series(in_batches(rows, size), 1)]
+    assert [row for batch in series for row in batch] == rows
+    assert all(left[-1][0] != right[0][0] for left, right in pairwise(series))
+    found = [row async for batch in filled_batches(in_batches(rows, size), 1, STARTS, "linear") for row in batch]
+    assert found == list(filled(rows, 1, STARTS, "linear"))
+
+
+async def test_filled_batches_are_bounded() -> None:
+    """Many windows of few points come in batches of the usual size."""
+    starts = [STARTS[0] + minutes * MINUTE for minutes in range(2 * BATCH_ROWS + 1)]
+    rows: list[Row] = [("a", starts[0], 1.0), ("b", starts[0], 1.0)]
+    batches = [batch async for batch in filled_batches(in_batches(rows, 10), 1, starts, "null")]
+    assert sum(map(len, batches)) == 2 * len(starts)
+    assert max(map(len, batches)) == BATCH_ROWS
