@@ -15,7 +15,7 @@
 9. `drainer` has what was spooled written when the database is back (`replay`), by steps 3 and 5 to 7, in the order that
    matters (`deferred`).
 
-`app` puts these together, `database` makes their connections, `settings` and `instruments` list theirs, `holds` watches
-the event loop that they share; `commands` lets people look after the spool.
+`app` puts these together, `openapi` describes them, `database` makes their connections, `settings` and `instruments`
+list theirs, `holds` watches the event loop that they share; `commands` lets people look after the spool.
 `agent/` is a process of its own: it reads this host's metrics and pushes them here.
 """

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ingest import holds
+from ingest import holds, openapi
 from ingest.budget import Budget
 from ingest.catalog import Catalog, CatalogLimits
 from ingest.database import Watch, create_pool
@@ -31,7 +31,7 @@ from ingest.spool.errors import SpoolFailed
 from ingest.spool.queue import SpoolQueue
 from ingest.spool.store import Store, Totals, survey
 from ingest.writer import Writer
-from service import logs
+from service import docs, logs
 from service.settings import MEBIBYTES
 from service.web import Shell
 from service.web import create_app as create_shell
@@ -106,6 +106,7 @@ def create_app(settings: IngestSettings) -> web.Application:
         app[SPOOL] = spool.store
     app.cleanup_ctx.append(running)
     keeper = Keeper(writer, spool, settings.spool_max_age_seconds, instruments)
+    docs.add_routes(app, openapi.document())
     add_routes(app, Intake(settings, decoders, catalog, keeper, budget, instruments))
     return app
 

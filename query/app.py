@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry
 
+from query import openapi
 from query.catalog import Catalog
 from query.database import Database
 from query.directory import Directory
@@ -20,7 +21,7 @@ from query.sending import Sender
 from query.settings import QuerySettings
 from query.storage import Storage
 from query.store import Store
-from service import VERSION
+from service import VERSION, docs
 from service import web as shell
 
 
@@ -55,6 +56,7 @@ def create_app(settings: QuerySettings) -> web.Application:
         settings.body_timeout_seconds,
     )
     app.add_routes(routes.table())
+    docs.add_routes(app, openapi.document())
     return app
 
 

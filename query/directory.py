@@ -31,6 +31,16 @@ from query.pages import Page, Search
 from query.settings import QuerySettings
 from query.tables import Batches, Column, ListDocument, Row, Table, texts
 
+COLUMNS: dict[str, tuple[Column, ...]] = {
+    "measurements": (*texts("measurement"), Column("fields", "integer")),
+    "fields": texts("metric", "measurement", "field", "column"),
+    "tags": (*texts("tag"), Column("series", "integer")),
+    "values": (*texts("value"), Column("series", "integer")),
+    "series": (Column("id", "integer"), *texts("measurement", "host"), Column("tags", "object")),
+    "hosts": (*texts("host"), Column("last_seen", "time")),
+}
+"""What each list is called in its answer, and what its entries have, the key first."""
+
 PAGES = "ask for them in pages by limit and after, or choose fewer by match"
 
 
@@ -51,8 +61,7 @@ class Directory:
         scope = await self._scope(request, request.start, request.end)
         page = self._names(request, "measurements")
         statement = list_statements.measurements(scope, self._named(request, page))
-        columns = (*texts("measurement"), Column("fields", "integer"))
-        return self._table("measurements", columns, statement, page, request.search)
+        return self._table("measurements", statement, page, request.search)
 
     async def fields(self, request: FieldsRequest) -> Table:
         """The answer of `/api/v1/fields`."""
@@ -60,23 +69,21 @@ class Directory:
         one = None if request.measurement is None else await self._catalog.measurement(request.measurement)
         page = self._names(request, "fields")
         statement = list_statements.fields(one, self._named(request, page))
-        columns = texts("metric", "measurement", "field", "column")
-        return self._table("fields", columns, statement, page, request.search)
+        return self._table("fields", statement, page, request.search)
 
     async def tags(self, request: TagsRequest) -> Table:
         """The answer of `/api/v1/tags`."""
         scope = await self._scope(request, request.start, request.end)
         page = self._names(request, "tags")
         statement = list_statements.tags(scope, self._named(request, page))
-        return self._table("tags", (*texts("tag"), Column("series", "integer")), statement, page, request.search)
+        return self._table("tags", statement, page, request.search)
 
     async def tag_values(self, request: TagValuesRequest) -> Table:
         """The answer of `/api/v1/tags/{key}/values`: nothing for a tag that no series has."""
         scope = await self._scope(request, request.start, request.end)
         page = self._names(request, "values")
         statement = list_statements.tag_values(request.key, scope, self._named(request, page))
-        columns = (*texts("value"), Column("series", "integer"))
-        return self._table("values", columns, statement, page, request.search, {"tag": request.key})
+        return self._table("values", statement, page, request.search, {"tag": request.key})
 
     async def series(self, request: SeriesRequest) -> Table:
         """The answer of `/api/v1/series`."""
@@ -84,16 +91,14 @@ class Directory:
         page = self._page(request, limits.too_many_series(self._settings, PAGES), self._settings.max_series)
         part = Part(request.after, page.size + 1, request.search, self._database.similarity)
         statement = list_statements.all_series(scope, part)
-        columns = (Column("id", "integer"), *texts("measurement", "host"), Column("tags", "object"))
-        return self._table("series", columns, statement, page, request.search)
+        return self._table("series", statement, page, request.search)
 
     async def hosts(self, request: HostsRequest) -> Table:
         """The answer of `/api/v1/hosts`: every host, seen since `since` or not."""
         scope = await self._scope(request, request.since)
         page = self._names(request, "hosts")
         statement = list_statements.hosts(scope, self._named(request, page), request.silent_for)
-        columns = (*texts("host"), Column("last_seen", "time"))
-        return self._table("hosts", columns, statement, page, request.search, {"since": request.since})
+        return self._table("hosts", statement, page, request.search, {"since": request.since})
 
     async def last(self, request: LastRequest) -> Table:
         """The answer of `/api/v1/last`. Raises `NotFound` for a metric that does not exist."""
@@ -157,13 +162,13 @@ class Directory:
     def _table(
         self,
         name: str,
-        columns: tuple[Column, ...],
         statement: Statement,
         page: Page,
         search: str | None,
         head: Mapping[str, Any] | None = None,
     ) -> Table:
         """A list whose items have the columns as their members."""
+        columns = COLUMNS[name]
         names = [column.name for column in columns]
         rows = self._rows(statement, page)
         told = page.told

@@ -30,6 +30,7 @@ from query.times import shortened
 NAMED = ("avg", "min", "max", "sum", "count", "first", "last", "stddev", "median", "rate", "increase", "delta")
 
 PERCENTILE = re.compile(r"p(100|[0-9]{1,2}(?:\.[0-9]{1,6})?)")
+NAME = re.compile(f"{'|'.join(NAMED)}|{PERCENTILE.pattern}")
 
 ALLOWED_FUNCTIONS = f"{', '.join(NAMED)}, p0 to p100 (p99.9 too)"
 

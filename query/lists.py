@@ -19,8 +19,9 @@ from query.parameters import (
     Request,
     Text,
     as_written,
+    text_like,
 )
-from query.times import ALLOWED_DURATIONS, ALLOWED_TIMES, parse_duration, shortened, written
+from query.times import ALLOWED_DURATIONS, ALLOWED_TIMES, DURATION, parse_duration, shortened, written
 
 LARGEST_ID = 2**31 - 1
 """Of a series, which is an integer in PostgreSQL."""
@@ -56,9 +57,11 @@ def _after_start(end: datetime, info: ValidationInfo) -> datetime:
     return end
 
 
-Count = Annotated[int, BeforeValidator(_whole), AfterValidator(_positive)]
-SeriesId = Annotated[int, BeforeValidator(_whole), AfterValidator(_id)]
-Duration = Annotated[InstanceOf[timedelta], BeforeValidator(parse_duration)]
+Count = Annotated[int, BeforeValidator(_whole), AfterValidator(_positive), Field(json_schema_extra={"minimum": 1})]
+SeriesId = Annotated[
+    int, BeforeValidator(_whole), AfterValidator(_id), Field(json_schema_extra={"minimum": 0, "maximum": LARGEST_ID})
+]
+Duration = Annotated[InstanceOf[timedelta], BeforeValidator(parse_duration), text_like(DURATION, "5m", "1d")]
 
 
 class ListRequest(Request):

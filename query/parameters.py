@@ -24,10 +24,11 @@ from pydantic import (
     InstanceOf,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
 )
 from pydantic_core import ErrorDetails
 
-from query.times import EARLIEST, parse_time, shortened, written
+from query.times import EARLIEST, TIMES, parse_time, shortened, written
 from service.errors import BadRequest
 
 Operator = Literal["=", "!=", "=~", "!~"]
@@ -35,6 +36,8 @@ Operator = Literal["=", "!=", "=~", "!~"]
 MAX_METRIC_LENGTH = 127
 """A measurement and a field of 63 bytes each, and the dot between them."""
 
+NO_NUL = r"^[^\x00]*$"
+METRIC = re.compile(r"[^\x00]+\.[^\x00]+")
 MATCHER = re.compile(r"([^=!]+)(=~|!~|!=|=)(.*)", re.DOTALL)
 ALLOWED_MATCHERS = "tag=value, tag!=value, tag=~regex, tag!~regex; a regex matches the whole value"
 
@@ -141,22 +144,43 @@ def _matcher(value: object) -> Matcher:
     return Matcher(_without_nul(tag), cast(Operator, operator), _without_nul(operand))
 
 
+def text_like(pattern: re.Pattern[str], *examples: str) -> WithJsonSchema:
+    """What stands in the API's description for a value that is written as text."""
+    return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern.pattern})$", "examples": list(examples)})
+
+
 def as_written(default: object) -> Any:
     """A default in the form of a request, which the field's own checks turn into its value."""
     return default
 
 
-Text = Annotated[str, AfterValidator(text)]
+Text = Annotated[str, Field(json_schema_extra={"minLength": 1, "pattern": NO_NUL}), AfterValidator(text)]
 Metrics = Annotated[
-    tuple[Annotated[str, Field(max_length=MAX_METRIC_LENGTH), AfterValidator(_metric)], ...],
+    tuple[
+        Annotated[
+            str,
+            Field(max_length=MAX_METRIC_LENGTH),
+            AfterValidator(_metric),
+            text_like(METRIC, "cpu.usage_user"),
+        ],
+        ...,
+    ],
     BeforeValidator(one_or_more),
     AfterValidator(unique),
 ]
-Moment = Annotated[InstanceOf[datetime], BeforeValidator(_moment)]
-Start = Annotated[InstanceOf[datetime], BeforeValidator(_start)]
+TIME = text_like(TIMES, "-1h", "2026-11-22T08:00:00Z", "1795334400")
+Moment = Annotated[InstanceOf[datetime], BeforeValidator(_moment), TIME]
+Start = Annotated[InstanceOf[datetime], BeforeValidator(_start), TIME]
 """The start of a range whose `end` stands before it in its request."""
 Matchers = Annotated[
-    tuple[Annotated[InstanceOf[Matcher], BeforeValidator(_matcher)], ...],
+    tuple[
+        Annotated[
+            InstanceOf[Matcher],
+            BeforeValidator(_matcher),
+            text_like(MATCHER, "host=web-1", "host=~web-.*", "os!=linux"),
+        ],
+        ...,
+    ],
     BeforeValidator(one_or_more),
     AfterValidator(unique),
 ]

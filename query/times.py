@@ -28,6 +28,7 @@ UNIX_SECONDS = re.compile(r"[0-9]{1,19}(?:\.[0-9]{1,9})?")
 RFC3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
+TIMES = re.compile(f"now|{RELATIVE.pattern}|{UNIX_SECONDS.pattern}|{RFC3339.pattern}")
 UNESCAPED_PLUS = re.compile(r"[0-9]{4}-.*[0-9] [0-9]{2}:[0-9]{2}")
 
 ALLOWED_TIMES = (

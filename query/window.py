@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, cast
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, ValidationInfo, WithJsonSchema
 
 from query import functions
 from query.parameters import (
@@ -21,12 +21,15 @@ from query.parameters import (
     as_written,
     number,
     split,
+    text_like,
     unique,
 )
-from query.steps import ALLOWED_STEPS, ALLOWED_ZONES, Step, Windows, parse_step, parse_zone, windows
+from query.steps import ALLOWED_STEPS, ALLOWED_ZONES, STEP, Step, Windows, parse_step, parse_zone, windows
 from query.times import ALLOWED_TIMES, shortened
 
 ORDERING = re.compile(r"([a-z0-9.]+)\((.+)\)", re.DOTALL)
+
+ZONE = WithJsonSchema({"type": "string", "examples": ["UTC", "Europe/Berlin"]})
 
 FILLS = ("none", "null", "previous", "linear")
 Fill = Literal["none", "null", "previous", "linear"] | float
@@ -75,15 +78,19 @@ class AggregateRequest(Request):
         min_length=1, description="measurement.field, as in cpu.usage_user; one or more, of one measurement"
     )
     fn: Annotated[
-        tuple[Annotated[str, AfterValidator(functions.check)], ...], BeforeValidator(split), AfterValidator(unique)
+        tuple[Annotated[str, AfterValidator(functions.check), text_like(functions.NAME, "avg", "max", "p99")], ...],
+        BeforeValidator(split),
+        AfterValidator(unique),
     ] = Field(("avg",), min_length=1, description=f"{functions.ALLOWED_FUNCTIONS}; one or more")
     by: Annotated[tuple[Text, ...], BeforeValidator(split), AfterValidator(unique)] = Field(
         (), description="tags to group by, comma-separated; absent means all series together"
     )
     end: Moment = Field(as_written("now"), description=ALLOWED_TIMES)
     start: Start = Field(as_written(None), description=ALLOWED_TIMES)
-    step: Annotated[InstanceOf[Step], BeforeValidator(parse_step)] | None = Field(None, description=ALLOWED_STEPS)
-    tz: Annotated[InstanceOf[ZoneInfo], BeforeValidator(parse_zone)] | None = Field(
+    step: Annotated[InstanceOf[Step], BeforeValidator(parse_step), text_like(STEP, "5m", "1h", "1mo")] | None = Field(
+        None, description=ALLOWED_STEPS
+    )
+    tz: Annotated[InstanceOf[ZoneInfo], BeforeValidator(parse_zone), ZONE] | None = Field(
         None, description=f"{ALLOWED_ZONES}; windows of days and longer begin at its midnight"
     )
     match: Matchers = Field((), description=ALLOWED_MATCHERS)
@@ -91,8 +98,11 @@ class AggregateRequest(Request):
     order: Literal["asc", "desc"] | None = Field(
         None, description="asc, desc: the order of series by their value over the whole range, those without one last"
     )
-    order_by: Annotated[InstanceOf[Measure], BeforeValidator(_order_by)] = Field(
-        as_written(None), description="fn(metric), one of those asked for: max(cpu.usage_user); the first unless given"
+    order_by: Annotated[InstanceOf[Measure], BeforeValidator(_order_by), text_like(ORDERING, "avg(cpu.usage_user)")] = (
+        Field(
+            as_written(None),
+            description="fn(metric), one of those asked for: max(cpu.usage_user); the first unless given",
+        )
     )
     limit: int | None = Field(
         None, ge=1, description="a whole number above 0: how many series, from the top unless order=asc"

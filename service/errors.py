@@ -8,6 +8,7 @@
         ├── RequestTimeout  408  the body did not arrive in time
         ├── TooLarge        413  past a documented size
         ├── Unsupported     415  an encoding or type that is not read here
+        ├── TooManyRequests 429  more at a time than one client may have
         └── Unavailable     503  overload or an outage: the same request may be sent again later
 
 The body reads the same to every client: InfluxDB's v1 clients look at `error`, v2 clients at `code` and
@@ -84,6 +85,18 @@ class Unsupported(HttpError):
 
     status = 415
     code = "unsupported media type"
+
+
+class TooManyRequests(HttpError):
+    """More requests at the same time than one client may have; it may send this one when others are answered."""
+
+    status = 429
+    code = "too many requests"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """`Retry-After`, in whole seconds."""
+        return {"Retry-After": "1"}
 
 
 class Unavailable(HttpError):

@@ -1,0 +1,170 @@
+"""The API of query, described: of the types that check its requests, and the columns of its answers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from query import formats, lists
+from query.directory import COLUMNS
+from query.newest import SERIES
+from query.parameters import Request
+from query.tables import Column, Kind
+from query.window import AggregateRequest
+from service import openapi
+from service.errors import (
+    BadRequest,
+    NotAcceptable,
+    NotFound,
+    RequestTimeout,
+    TooLarge,
+    TooManyRequests,
+    Unavailable,
+)
+from service.openapi import JSON_TYPE, TEXT, Answer, JsonSchema, Operation, Parameter
+
+DESCRIPTION = (
+    "Windowed aggregates of metrics, and lists of what there is. Every answer of rows comes as JSON, CSV, NDJSON or an "
+    "Arrow stream, as `format` or Accept choose, and compressed as Accept-Encoding does."
+)
+
+NUMBER: JsonSchema = {"type": ["number", "null"]}
+TIME: JsonSchema = {"type": ["string", "null"], "format": "date-time"}
+TAGS: JsonSchema = {"type": "object", "additionalProperties": TEXT}
+KINDS: dict[Kind, JsonSchema] = {
+    "text": {"type": ["string", "null"]},
+    "time": TIME,
+    "number": NUMBER,
+    "integer": {"type": ["integer", "null"]},
+    "object": {"type": "object"},
+}
+
+FORMAT = Parameter(
+    "format",
+    {"type": "string", "enum": list(formats.FORMATS)},
+    "the answer's format; absent means what Accept likes best, JSON when it does not say",
+)
+REFUSALS = openapi.errors(BadRequest, NotAcceptable, TooManyRequests, Unavailable)
+
+
+def document() -> JsonSchema:
+    """The description of the whole service."""
+    return openapi.document("Tidemark: query", DESCRIPTION, operations())
+
+
+def operations() -> list[Operation]:
+    """Everything that the service answers."""
+    answers = {200: _rows(_aggregate()), **REFUSALS, **openapi.errors(NotFound)}
+    summary = "Functions of metrics of one measurement, over windows of time."
+    body = openapi.schema_of(AggregateRequest)
+    body["properties"]["format"] = {**FORMAT.schema, "description": FORMAT.description}
+    return [
+        Operation("get", "/api/v1/aggregate", "aggregates", summary, answers, _parameters(AggregateRequest)),
+        Operation(
+            "post",
+            "/api/v1/aggregate",
+            "aggregates",
+            f"{summary} The same parameters, as JSON.",
+            {**answers, **openapi.errors(RequestTimeout, TooLarge)},
+            body={JSON_TYPE: body},
+        ),
+        _list("/api/v1/last", "The newest point of each series.", lists.LastRequest, _last()),
+        _list("/api/v1/measurements", "The measurements.", lists.MeasurementsRequest, _listed("measurements")),
+        _list("/api/v1/fields", "The fields.", lists.FieldsRequest, _listed("fields")),
+        _list("/api/v1/tags", "The tags that series have.", lists.TagsRequest, _listed("tags")),
+        _list(
+            "/api/v1/tags/{key}/values",
+            "The values that series have of one tag.",
+            lists.TagValuesRequest,
+            _listed("values", tag=TEXT),
+        ),
+        _list(
+            "/api/v1/series",
+            "The series, in the order in which they were made.",
+            lists.SeriesRequest,
+            _listed("series"),
+        ),
+        _list(
+            "/api/v1/hosts", "The hosts, and when each was last seen.", lists.HostsRequest, _listed("hosts", since=TIME)
+        ),
+        *openapi.of_the_shell(),
+    ]
+
+
+def _list(path: str, summary: str, model: type[Request], schema: JsonSchema) -> Operation:
+    answers = {200: _rows(schema), **REFUSALS, **openapi.errors(NotFound)}
+    return Operation("get", path, "lists", summary, answers, _parameters(model))
+
+
+def _parameters(model: type[Request]) -> list[Parameter]:
+    return [*openapi.parameters_of(model, in_path=("key",), joined=model.comma_separated), FORMAT]
+
+
+def _rows(schema: JsonSchema) -> Answer:
+    """The answer in every format; only JSON has a schema, the others have rows."""
+    content = {one.aliases[0]: {} if one.name == "arrow" else TEXT for one in formats.FORMATS.values()}
+    return Answer("the rows", {**content, JSON_TYPE: schema})
+
+
+def _listed(name: str, **head: JsonSchema) -> JsonSchema:
+    columns = COLUMNS[name]
+    key = KINDS[columns[0].kind]
+    return _object(
+        {**head, name: _array(_item(columns)), "next": {**key, "description": "what `after` is for the next page"}},
+        optional={
+            "matched": {"enum": ["part", "likeness", None], "description": "how a search found the entries"},
+            "warnings": _array(TEXT),
+        },
+    )
+
+
+def _last() -> JsonSchema:
+    item = _item(SERIES)
+    item["properties"]["fields"] = {"type": "object", "additionalProperties": NUMBER}
+    item["required"].append("fields")
+    return _object({"since": TIME, "series": _array(item), "next": KINDS["integer"]})
+
+
+def _aggregate() -> JsonSchema:
+    point: JsonSchema = {
+        "type": "array",
+        "description": "a time, then a number for each of `columns`",
+        "items": {"type": ["string", "number", "null"]},
+        "minItems": 2,
+    }
+    series = _object(
+        {"tags": TAGS},
+        optional={
+            "points": _array(point),
+            "value": NUMBER,
+            "values": {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": NUMBER}},
+        },
+    )
+    return _object(
+        {
+            "metric": _array(TEXT),
+            "fn": _array(TEXT),
+            "start": TIME,
+            "end": TIME,
+            "step": {"type": ["string", "null"]},
+            "source": _array(TEXT),
+            "series": _array(series),
+        },
+        optional={"columns": _array(_object({"metric": TEXT, "fn": TEXT})), "warnings": _array(TEXT)},
+    )
+
+
+def _item(columns: Sequence[Column]) -> JsonSchema:
+    return _object({column.name: KINDS[column.kind] for column in columns})
+
+
+def _array(items: JsonSchema) -> JsonSchema:
+    return {"type": "array", "items": items}
+
+
+def _object(members: dict[str, JsonSchema], optional: dict[str, JsonSchema] | None = None) -> JsonSchema:
+    return {
+        "type": "object",
+        "properties": {**members, **(optional or {})},
+        "required": list(members),
+        "additionalProperties": False,
+    }
