@@ -4,7 +4,8 @@
 2. `routes` takes the parameters of a request, from its query string or its JSON body.
 3. `parameters` makes them one checked value (with `times` for moments and steps), as `window` has it for aggregates
    and `lists` for lists; a fault names its parameter.
-4. `limits` refuses what is past a bound, naming the setting and how to ask for less.
+4. `shares` has whoever asks much at a time wait for itself; `limits` refuses what is past a bound, naming the setting
+   and how to ask for less.
 5. `store` asks the `catalog` which fields the metrics name (`facts`), and `planner` decides what to read from where.
 6. `statements` composes the SQL: points are aggregated by series first, and joined to their tags after;
    `conditions` has what matchers choose.

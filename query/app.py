@@ -19,6 +19,7 @@ from query.limits import Limited
 from query.routes import Routes
 from query.sending import Sender
 from query.settings import QuerySettings
+from query.shares import Shares
 from query.storage import Storage
 from query.store import Store
 from service import VERSION, docs
@@ -52,6 +53,7 @@ def create_app(settings: QuerySettings) -> web.Application:
     routes = Routes(
         Store(database, catalog, settings),
         Directory(database, catalog, settings),
+        Shares(settings, instruments),
         Sender(settings, instruments),
         settings.body_timeout_seconds,
     )

@@ -42,6 +42,9 @@ class Instruments:
         )
         self.connections = Gauge("query_connections", "Database connections, idle ones included.", registry=registry)
         self.waiting = Gauge("query_waiting", "Requests waiting for a connection.", registry=registry)
+        self.waiting_for_share = Gauge(
+            "query_waiting_for_share", "Requests waiting for others of their client to be answered.", registry=registry
+        )
         self.database_up = Gauge(
             "query_database_up", "1 while the database answers and is migrated, else 0.", registry=registry
         )

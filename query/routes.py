@@ -15,6 +15,7 @@ from query.directory import Directory
 from query.formats import Format
 from query.parameters import RequestT
 from query.sending import Sender
+from query.shares import Shares
 from query.store import Store
 from query.tables import Table
 from query.window import AggregateRequest
@@ -24,9 +25,12 @@ from service.errors import BadRequest, RequestTimeout
 class Routes:
     """The handlers, and the paths they answer."""
 
-    def __init__(self, store: Store, directory: Directory, sender: Sender, body_timeout_seconds: float) -> None:
+    def __init__(
+        self, store: Store, directory: Directory, shares: Shares, sender: Sender, body_timeout_seconds: float
+    ) -> None:
         self._store = store
         self._directory = directory
+        self._shares = shares
         self._sender = sender
         self._body_timeout_seconds = body_timeout_seconds
 
@@ -54,7 +58,8 @@ class Routes:
     def _answering(self, model: type[RequestT], answer: Callable[[RequestT], Awaitable[Table]]) -> Handler:
         async def answering(request: web.Request) -> web.StreamResponse:
             parsed, form = await self._asked(model, request)
-            return await self._sender.send(request, form, await answer(parsed))
+            async with self._shares.one(request.remote or ""):
+                return await self._sender.send(request, form, await answer(parsed))
 
         return answering
 

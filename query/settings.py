@@ -32,6 +32,12 @@ class QuerySettings(Settings):
         100, ge=1, description="requests that may wait for a connection; one more gets 503 at once"
     )
     wait_seconds: float = Field(5.0, gt=0, description="longest wait of a request for a connection; then it gets 503")
+    client_share: float = Field(
+        0.75,
+        gt=0,
+        le=1,
+        description="share of the connections and of the places to wait that one client, an address, may have; 1: all",
+    )
     statement_timeout_seconds: float = Field(
         30.0, ge=0.01, le=86_400, description="longest statement; a request that needs longer is refused"
     )

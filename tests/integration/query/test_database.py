@@ -97,8 +97,12 @@ async def test_a_database_without_a_schema(empty_database: str, serve_query: Ser
     assert (await query.get("/api/v1/measurements"))[0] == 200
 
 
-async def test_lost_connections_are_not_the_clients_trouble(query: Query, stored: Database) -> None:
+async def test_lost_connections_are_not_the_clients_trouble(
+    database: str, stored: Database, serve_query: ServeQuery
+) -> None:
     """After the server has dropped every connection, the next requests are answered as if nothing had been."""
+    query = await serve_query(database, client_share=1)
+    await query.until_ready()
     for _ in range(2):
         with stored.locked("cpu"):
             all_connections = [asyncio.create_task(query.aggregate(**ASK)) for _ in range(8)]
@@ -182,7 +186,7 @@ async def test_a_statement_cancelled_in_the_server(query: Query, stored: Databas
 
 async def test_the_queue_for_a_connection_is_bounded(database: str, stored: Database, serve_query: ServeQuery) -> None:
     """With all connections busy a request waits its turn; past the queue's bound it has a 503 at once."""
-    query = await serve_query(database, connections=1, max_waiting=1, wait_seconds=600)
+    query = await serve_query(database, client_share=1, connections=1, max_waiting=1, wait_seconds=600)
     await query.until_ready()
     with stored.locked("cpu"):
         first = asyncio.create_task(query.get("/api/v1/aggregate", ASK))
@@ -198,7 +202,7 @@ async def test_the_queue_for_a_connection_is_bounded(database: str, stored: Data
 
 async def test_the_wait_for_a_connection_is_bounded(database: str, stored: Database, serve_query: ServeQuery) -> None:
     """A request that has waited its time for a connection has a 503."""
-    query = await serve_query(database, connections=1, wait_seconds=0.2)
+    query = await serve_query(database, client_share=1, connections=1, wait_seconds=0.2)
     await query.until_ready()
     with stored.locked("cpu"):
         first = asyncio.create_task(query.get("/api/v1/aggregate", ASK))
