@@ -16,6 +16,7 @@ from query.database import Database
 from query.directory import Directory
 from query.instruments import Instruments
 from query.limits import Limited
+from query.reader import Reader
 from query.routes import Routes
 from query.sending import Sender
 from query.settings import QuerySettings
@@ -52,6 +53,7 @@ def create_app(settings: QuerySettings) -> web.Application:
     catalog = Catalog(database)
     routes = Routes(
         Store(database, catalog, settings),
+        Reader(database, catalog, settings),
         Directory(database, catalog, settings),
         Shares(settings, instruments),
         Sender(settings, instruments),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from query.parameters import Matcher
+from query.points import PointsRequest
 from query.settings import QuerySettings
 from query.tables import Row
 from query.window import AggregateRequest
@@ -43,6 +44,15 @@ def check_aggregate(request: AggregateRequest, settings: QuerySettings) -> None:
         windows = request.windows.count(request.start, request.end)
         if windows * columns > settings.max_values:
             raise too_many_values(settings, f"{windows} windows of {columns} values")
+
+
+def check_points(request: PointsRequest, settings: QuerySettings) -> None:
+    """Raise `Limited` for a request whose size alone is past a bound."""
+    for name, count in (("metric", len(request.metric)), ("where", len(request.where))):
+        if count > settings.max_columns:
+            raise Limited("max_columns", settings.max_columns, f"{name}: {count} given", "give fewer")
+    _check_tags("by", request.by, settings)
+    check_matchers(request.match, settings)
 
 
 class AnswerSize:

@@ -8,6 +8,7 @@ from query import formats, lists
 from query.directory import COLUMNS
 from query.newest import SERIES
 from query.parameters import Request
+from query.points import PointsRequest
 from query.tables import Column, Kind
 from query.window import AggregateRequest
 from service import openapi
@@ -68,6 +69,7 @@ def operations() -> list[Operation]:
             body={JSON_TYPE: body},
         ),
         _list("/api/v1/last", "The newest point of each series.", lists.LastRequest, _last()),
+        _list("/api/v1/points", "The points for which conditions hold.", PointsRequest, _points()),
         _list("/api/v1/measurements", "The measurements.", lists.MeasurementsRequest, _listed("measurements")),
         _list("/api/v1/fields", "The fields.", lists.FieldsRequest, _listed("fields")),
         _list("/api/v1/tags", "The tags that series have.", lists.TagsRequest, _listed("tags")),
@@ -122,6 +124,18 @@ def _last() -> JsonSchema:
     item["properties"]["fields"] = {"type": "object", "additionalProperties": NUMBER}
     item["required"].append("fields")
     return _object({"since": TIME, "series": _array(item), "next": KINDS["integer"]})
+
+
+def _points() -> JsonSchema:
+    point: JsonSchema = {
+        "type": "array",
+        "description": "a value for each of `columns`: a time, a series' id, tags, numbers",
+        "items": {"type": ["string", "number", "null"]},
+        "minItems": 3,
+    }
+    head = {"measurement": TEXT, "start": TIME, "end": TIME, "columns": _array(TEXT)}
+    following: JsonSchema = {"type": ["string", "null"], "description": "what `after` is for the next page"}
+    return _object({**head, "points": _array(point), "next": following})
 
 
 def _aggregate() -> JsonSchema:

@@ -105,23 +105,23 @@ class Plan:
         return tuple(dict.fromkeys(names))
 
 
-def choose(request: AggregateRequest, facts: Sequence[FieldFact]) -> tuple[FieldFact, ...]:
-    """The fields of a request all of whose metrics exist, by metric.
+def choose(metrics: Sequence[str], facts: Sequence[FieldFact]) -> tuple[FieldFact, ...]:
+    """The fields of metrics all of which exist, in their order.
 
     Raises `BadRequest` when no one measurement has all of them: one request is one scan of one measurement.
     """
     by_measurement: dict[str, dict[str, FieldFact]] = {}
     for fact in facts:
         by_measurement.setdefault(fact.measurement, {})[fact.metric] = fact
-    complete = [name for name, known in by_measurement.items() if all(one in known for one in request.metric)]
+    complete = [name for name, known in by_measurement.items() if all(one in known for one in metrics)]
     if not complete:
         raise BadRequest(
-            f"metric: {', '.join(request.metric)} belong to several measurements "
+            f"metric: {', '.join(metrics)} belong to several measurements "
             f"({', '.join(sorted(by_measurement))}); allowed: metrics of one measurement in a request",
             parameter="metric",
         )
     chosen = by_measurement[max(complete, key=len)]
-    return tuple(chosen[metric] for metric in request.metric)
+    return tuple(chosen[metric] for metric in metrics)
 
 
 def needs_state(request: AggregateRequest, now: datetime) -> bool:

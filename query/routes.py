@@ -14,6 +14,8 @@ from query import formats, lists, parameters
 from query.directory import Directory
 from query.formats import Format
 from query.parameters import RequestT
+from query.points import PointsRequest
+from query.reader import Reader
 from query.sending import Sender
 from query.shares import Shares
 from query.store import Store
@@ -26,9 +28,16 @@ class Routes:
     """The handlers, and the paths they answer."""
 
     def __init__(
-        self, store: Store, directory: Directory, shares: Shares, sender: Sender, body_timeout_seconds: float
+        self,
+        store: Store,
+        reader: Reader,
+        directory: Directory,
+        shares: Shares,
+        sender: Sender,
+        body_timeout_seconds: float,
     ) -> None:
         self._store = store
+        self._reader = reader
         self._directory = directory
         self._shares = shares
         self._sender = sender
@@ -47,6 +56,7 @@ class Routes:
         directory = self._directory
         return [
             ("/api/v1/last", lists.LastRequest, directory.last),
+            ("/api/v1/points", PointsRequest, self._reader.points),
             ("/api/v1/measurements", lists.MeasurementsRequest, directory.measurements),
             ("/api/v1/fields", lists.FieldsRequest, directory.fields),
             ("/api/v1/tags", lists.TagsRequest, directory.tags),

@@ -79,7 +79,9 @@ class QuerySettings(Settings):
         description="entries in a list, or in a page of it: of measurements, fields, tags, values or hosts",
     )
     max_measurements: int = Field(200, ge=1, description="measurements whose points a list may have to look for")
-    max_columns: int = Field(100, ge=1, le=200, description="pairs of metric and fn in a request")
+    max_columns: int = Field(
+        100, ge=1, le=200, description="pairs of metric and fn in a request, or metrics, or conditions"
+    )
     max_tags: int = Field(20, ge=1, description="tags in by, and matchers in match, each")
     max_tag_bytes: int = Field(
         4096, ge=1, description="length of one tag in by, one matcher, or a text to search, in UTF-8"

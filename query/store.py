@@ -32,7 +32,7 @@ class Store:
         """
         limits.check_aggregate(request, self._settings)
         await self._catalog.check_regexes(request.match)
-        fields = planner.choose(request, await self._catalog.facts(request.metric))
+        fields = planner.choose(request.metric, await self._catalog.facts(request.metric))
         state = State()
         if planner.needs_state(request, datetime.now(UTC)):
             fact = fields[0]

@@ -26,7 +26,12 @@ STATEMENTS = [
     if statement.strip()
 ]
 TIMES = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
-AGENTS_POINTS = b"cpu,host=vm,cpu=cpu-total usage_user=50.5\nmem,host=vm used_percent=5.6\n"
+AGENTS_POINTS = (
+    "cpu,host=vm,cpu=cpu-total usage_user=50.5\n"
+    "mem,host=vm used_percent=5.6\n"
+    "net,host=vm bytes_recv=1000 {before}\n"
+    "net,host=vm bytes_recv=6000 {now}\n"
+)
 
 
 @pytest.fixture
@@ -42,7 +47,9 @@ def services(commands: Commands, database: str) -> Iterator[dict[str, str]]:
     try:
         for port in ports.values():
             until_ready(port)
-        with urlopen(Request(f"http://127.0.0.1:{ports['8086']}/write", AGENTS_POINTS)) as answer:
+        now = time.time_ns()
+        points = AGENTS_POINTS.format(before=now - 5 * 10**9, now=now).encode()
+        with urlopen(Request(f"http://127.0.0.1:{ports['8086']}/write", points)) as answer:
             assert answer.status == 204
         yield {f"127.0.0.1:{shown}": f"127.0.0.1:{port}" for shown, port in ports.items()}
     finally:

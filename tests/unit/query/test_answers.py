@@ -19,7 +19,7 @@ def planned(**parameters: Any) -> Plan:
     """The plan of a request about `cpu.user` and, if named, `cpu.idle`."""
     facts = [FieldFact(1, "cpu", "user", "user", 1), FieldFact(1, "cpu", "idle", "idle", 2)]
     request = parse(AggregateRequest, {"metric": "cpu.user", **parameters}, NOW)
-    return plan(request, choose(request, facts), State())
+    return plan(request, choose(request.metric, facts), State())
 
 
 def document(plan: Plan, *batches: list[Row]) -> Any:

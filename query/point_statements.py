@@ -1,0 +1,68 @@
+"""The SQL for points themselves. Pure: it composes, and runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, LiteralString
+
+from psycopg import sql
+
+from query.conditions import Statement, conditions, identifier, tag_value
+from query.facts import FieldFact
+from query.points import Comparison, PointsRequest
+
+COMPARISONS: dict[Comparison, LiteralString] = {">": ">", ">=": ">=", "<": "<", "<=": "<=", "=": "=", "!=": "<>"}
+
+# Both orders are those in which TimescaleDB reads chunks, one after the other: a page costs no look at the others.
+POINTS = sql.SQL("""
+    SELECT p.time, p.series_id, {columns} FROM {points} p JOIN catalog.series s ON s.id = p.series_id
+    WHERE p.time >= {start} AND p.time < {end} AND {conditions}
+    ORDER BY p.time {direction}, p.series_id {direction} LIMIT {limit}
+""")
+
+IS_CHOSEN = sql.SQL("p.series_id = ANY (ARRAY(SELECT s.id FROM catalog.series s WHERE {conditions}))")
+
+
+def points(request: PointsRequest, fields: Sequence[FieldFact], columns: Mapping[str, str], limit: int) -> Statement:
+    """At most `limit` rows: the time, the series' id, the tags asked for, the numbers of `fields`; in order.
+
+    `columns` are those of the metrics of the conditions.
+    """
+    tags = [tag_value(tag, f"by_{place}") for place, tag in enumerate(request.by)]
+    values = [identifier("p", field.column) for field in fields]
+    parameters: dict[str, Any] = {"start": request.start, "end": request.end, "limit": limit}
+    parameters |= {f"by_{place}": tag for place, tag in enumerate(request.by)}
+    held = [sql.SQL("({})").format(sql.SQL(" OR ").join(sql.SQL("{} IS NOT NULL").format(one) for one in values))]
+    for place, condition in enumerate(request.where):
+        held.append(
+            sql.SQL("{} {} {}").format(
+                identifier("p", columns[condition.metric]),
+                sql.SQL(COMPARISONS[condition.operator]),
+                sql.Placeholder(f"number_{place}"),
+            )
+        )
+        parameters[f"number_{place}"] = condition.number
+    if request.match:
+        chosen = conditions(fields[0].measurement_id, request.match)
+        held.append(IS_CHOSEN.format(conditions=chosen.text))
+        parameters |= chosen.parameters
+    is_newest_first = request.order == "desc"
+    if request.after is not None:
+        held.append(
+            sql.SQL("p.time {} %(after_time)s AND (p.time, p.series_id) {} (%(after_time)s, %(after_series)s)").format(
+                sql.SQL("<=" if is_newest_first else ">="), sql.SQL("<" if is_newest_first else ">")
+            )
+        )
+        parameters |= {"after_time": request.after.time, "after_series": request.after.series}
+    return Statement(
+        POINTS.format(
+            columns=sql.SQL(", ").join([*tags, *values]),
+            points=identifier("points", fields[0].measurement),
+            start=sql.Placeholder("start"),
+            end=sql.Placeholder("end"),
+            conditions=sql.SQL(" AND ").join(held),
+            direction=sql.SQL("DESC" if is_newest_first else "ASC"),
+            limit=sql.Placeholder("limit"),
+        ),
+        parameters,
+    )

@@ -1,0 +1,107 @@
+"""The request for points themselves: those of one measurement for which conditions on their fields hold. Pure.
+
+Points are sorted by time, and those of one moment by their series' id: so they are read in pages, `after` being the
+time and the id of the last point seen.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal, cast
+
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, ValidationInfo
+
+from query.lists import LARGEST_ID, ListRequest
+from query.parameters import (
+    ALLOWED_MATCHERS,
+    Matchers,
+    Metrics,
+    Moment,
+    Start,
+    Text,
+    as_written,
+    number,
+    one_or_more,
+    split,
+    unique,
+)
+from query.times import ALLOWED_TIMES, RFC3339, parse_time, shortened, written
+
+Comparison = Literal[">", ">=", "<", "<=", "=", "!="]
+
+WHERE = re.compile(r"(.*[^<>!=\s])\s*(>=|<=|!=|>|<|=)\s*(\S+)", re.DOTALL)
+ALLOWED_WHERE = "a metric, one of > >= < <= = !=, and a number: cpu.usage_user>90; repeatable, all must hold"
+
+PLACE = re.compile(r"([^,]{1,64}),([0-9]{1,10})")
+ALLOWED_PLACES = "next of the page before: 2026-11-22T08:00:00Z,17"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a number of a point must be; a point without that number does not fulfil it."""
+
+    metric: str
+    operator: Comparison
+    number: float
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A point's place among all."""
+
+    time: datetime
+    series: int
+
+    def __str__(self) -> str:
+        return f"{written(self.time)},{self.series}"
+
+
+def _condition(value: object) -> Condition:
+    match = WHERE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or "." not in match[1][1:-1] or "\0" in match[1]:
+        raise ValueError(f"{shortened(str(value))!r} is not a condition")
+    return Condition(match[1].strip(), cast(Comparison, match[2]), number(match[3]))
+
+
+def _place(value: object, info: ValidationInfo) -> Place:
+    match = PLACE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or RFC3339.fullmatch(match[1]) is None or int(match[2]) > LARGEST_ID:
+        raise ValueError(f"{shortened(str(value))!r} is no place")
+    return Place(parse_time(match[1], cast(dict[str, datetime], info.context)["now"]), int(match[2]))
+
+
+def _measurement(value: str | None, info: ValidationInfo) -> str | None:
+    """It may be left to the metrics to name it; where these have faults of their own, those are to be told."""
+    if value is None and not any(info.data.get(name, True) for name in ("metric", "where")):
+        raise ValueError("required unless metric or where name it")
+    return value
+
+
+class PointsRequest(ListRequest):
+    """`/api/v1/points`: the points of one measurement in [start, end) that match and for which all conditions hold."""
+
+    comma_separated = frozenset({"by"})
+
+    metric: Metrics = Field(
+        (), description="measurement.field; only these fields, of points that have one of them; absent means all"
+    )
+    where: Annotated[
+        tuple[Annotated[InstanceOf[Condition], BeforeValidator(_condition)], ...],
+        BeforeValidator(one_or_more),
+        AfterValidator(unique),
+    ] = Field((), description=ALLOWED_WHERE)
+    measurement: Annotated[Text | None, AfterValidator(_measurement)] = Field(
+        None, description="a measurement's name; absent means that of metric and where"
+    )
+    by: Annotated[tuple[Text, ...], BeforeValidator(split), AfterValidator(unique)] = Field(
+        ("host",), description="tags to tell of each point, comma-separated"
+    )
+    end: Moment = Field(as_written("now"), description=ALLOWED_TIMES)
+    start: Start = Field(as_written(None), description=ALLOWED_TIMES)
+    match: Matchers = Field((), description=ALLOWED_MATCHERS)
+    order: Literal["asc", "desc"] = Field("asc", description="asc: the oldest first; desc: the newest first")
+    after: Annotated[InstanceOf[Place], BeforeValidator(_place)] | None = Field(
+        None, description=f"{ALLOWED_PLACES}; absent means the first page"
+    )
