@@ -171,7 +171,7 @@ class Database:
             return Unavailable(
                 f"no database connection was free in time (QUERY_CONNECTIONS allows {settings.connections}, "
                 f"QUERY_MAX_WAITING {settings.max_waiting} requests to wait for one, QUERY_WAIT_SECONDS "
-                f"{settings.wait_seconds} seconds)"
+                f"{settings.wait_seconds} seconds); send fewer requests at a time, or ask for less in each"
             )
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             log.warning("the database failed a statement", sqlstate=error.sqlstate, error=_summary(error))

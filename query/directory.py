@@ -110,16 +110,17 @@ class Directory:
             most = settings.max_values // newest.width
             refusal = limits.too_many_values(settings, f"more than {most} series of {newest.width} values", PAGES)
         page = self._page(request, refusal, most)
-        part = Part(request.after, page.size + 1)
+        part = Part(request.after, page.size + 1, request.search, self._database.similarity)
         statement = list_statements.last(scope, newest.among, bool(request.metric), part)
-        document = ListDocument("series", newest.item, {"since": request.since}, page.told)
-        return Table(newest.columns, self._rows(statement, page, newest.row), document)
+        batches, told = self._found(statement, page, request.search)
+        document = ListDocument("series", newest.item, {"since": request.since}, told)
+        return Table(newest.columns, _mapped(batches, newest.row), document)
 
     async def _scope(self, request: Chosen, start: datetime | None, end: datetime | None = None) -> Scope:
         """Which series a request is about, and the measurements whose points matter for that."""
         settings = self._settings
         limits.check_matchers(request.match, settings)
-        limits.check_search(getattr(request, "search", None), settings)
+        limits.check_search(request.search, settings)
         await self._catalog.check_regexes(request.match)
         if request.measurement is not None:
             one = await self._catalog.measurement(request.measurement)
@@ -170,25 +171,32 @@ class Directory:
         """A list whose items have the columns as their members."""
         columns = COLUMNS[name]
         names = [column.name for column in columns]
-        rows = self._rows(statement, page)
-        told = page.told
-        if search is not None:
-            found = Search(can_compare=self._database.similarity is not None)
-            rows = _searched(rows, found)
+        batches, told = self._found(statement, page, search)
+        return Table(columns, batches, ListDocument(name, lambda row: dict(zip(names, row, strict=True)), head, told))
 
-            def told() -> dict[str, Any]:
-                return {**page.told(), **found.told()}
+    def _found(
+        self, statement: Statement, page: Page, search: str | None
+    ) -> tuple[Batches, Callable[[], dict[str, Any]]]:
+        """The rows of a page, and what is told of them in the end."""
+        batches = self._rows(statement, page)
+        if search is None:
+            return batches, page.told
+        found = Search(can_compare=self._database.similarity is not None)
+        return _searched(batches, found), lambda: {**page.told(), **found.told()}
 
-        return Table(columns, rows, ListDocument(name, lambda row: dict(zip(names, row, strict=True)), head, told))
-
-    async def _rows(self, statement: Statement, page: Page, of: Callable[[Row], Row] | None = None) -> Batches:
+    async def _rows(self, statement: Statement, page: Page) -> Batches:
         async with aclosing(self._database.stream("list", statement.text, statement.parameters)) as batches:
             async for batch in batches:
-                rows = page.take(batch)
-                yield rows if of is None else [of(row) for row in rows]
+                yield page.take(batch)
 
 
 async def _searched(batches: Batches, search: Search) -> Batches:
     async with aclosing(batches):
         async for batch in batches:
             yield search.take(batch)
+
+
+async def _mapped(batches: Batches, of: Callable[[Row], Row]) -> Batches:
+    async with aclosing(batches):
+        async for batch in batches:
+            yield [of(row) for row in batch]

@@ -120,13 +120,8 @@ def tag_values(tag: str, scope: Scope, part: Part) -> Statement:
 
 def all_series(scope: Scope, part: Part) -> Statement:
     """Rows of (id, measurement, host, tags); a search is in the measurement's name and the tags' values."""
-    label = sql.SQL(
-        ", concat_ws(' ', measurement, (SELECT string_agg(value, ' ') FROM jsonb_each_text(tags))) AS label"
-        if part.search is not None
-        else ""
-    )
     entries = sql.SQL("SELECT id, measurement, host, tags{label} FROM ({series}) s").format(
-        label=label, series=_series(scope, _page(part))
+        label=_label(sql.Identifier("measurement"), part), series=_series(scope, _page(part))
     )
     return _part(entries, ("id", "measurement", "host", "tags"), scope.parameters(), part)
 
@@ -174,7 +169,8 @@ def hosts(scope: Scope, part: Part, silent_for: timedelta | None) -> Statement:
 def last(scope: Scope, among: Sequence[tuple[Measurement, Sequence[str]]], only: bool, part: Part) -> Statement:
     """Rows of (id, place of the measurement in `among`, host, tags, time, values in the order of its columns).
 
-    The newest point of each series since the scope's start: with `only`, the newest that has one of the columns.
+    The newest point of each series since the scope's start: with `only`, the newest that has one of the columns. A
+    search is in the same as that of series.
     """
     branches = []
     for place, (measurement, columns) in enumerate(among):
@@ -182,7 +178,7 @@ def last(scope: Scope, among: Sequence[tuple[Measurement, Sequence[str]]], only:
         present = sql.SQL(" OR ").join(sql.SQL("{} IS NOT NULL").format(name) for name in names)
         branches.append(
             sql.SQL("""
-                SELECT s.id, {place} AS place, s.host, s.tags, p.time, p.values
+                SELECT s.id, {place} AS place, s.host, s.tags, p.time, p.values{label}
                 FROM catalog.series s CROSS JOIN LATERAL (
                     SELECT p.time, ARRAY[{names}] AS values FROM {points} p
                     WHERE p.series_id = s.id AND p.time >= %(start)s AND {present} ORDER BY p.time DESC LIMIT 1
@@ -190,6 +186,7 @@ def last(scope: Scope, among: Sequence[tuple[Measurement, Sequence[str]]], only:
                 WHERE s.measurement_id = {id} AND {matching} {page}
             """).format(
                 place=sql.Literal(place),
+                label=_label(_literal(measurement.name), part),
                 names=sql.SQL(", ").join(names),
                 points=identifier("points", measurement.name),
                 present=sql.SQL("({})").format(present) if only else sql.SQL("true"),
@@ -200,7 +197,7 @@ def last(scope: Scope, among: Sequence[tuple[Measurement, Sequence[str]]], only:
         )
     none: LiteralString = (
         "NULL::int AS id, NULL::int AS place, NULL::text AS host, NULL::jsonb AS tags, "
-        "NULL::timestamptz AS time, NULL::float8[] AS values"
+        "NULL::timestamptz AS time, NULL::float8[] AS values, NULL::text AS label"
     )
     return _part(_union(none, branches), ("id", "place", "host", "tags", "time", "values"), scope.parameters(), part)
 
@@ -280,6 +277,15 @@ def _series(scope: Scope, page: sql.Composable = NOTHING) -> sql.Composed:
         SELECT s.id, m.name AS measurement, s.host, s.tags
         FROM catalog.series s JOIN catalog.measurement m ON m.id = s.measurement_id WHERE {matching} AND {one} {page}
     """).format(matching=matching(scope.match).text, one=_one(scope.measurement, "s.measurement_id"), page=page)
+
+
+def _label(measurement: sql.Composable, part: Part) -> sql.Composable:
+    """The column in which a search for the series `s` looks, if there is one."""
+    if part.search is None:
+        return NOTHING
+    return sql.SQL(
+        ", concat_ws(' ', {}, (SELECT string_agg(value, ' ') FROM jsonb_each_text(s.tags))) AS label"
+    ).format(measurement)
 
 
 def _page(part: Part) -> sql.Composable:

@@ -65,20 +65,15 @@ Duration = Annotated[InstanceOf[timedelta], BeforeValidator(parse_duration), tex
 
 
 class ListRequest(Request):
-    """What every list takes: how much of it."""
-
-    limit: Count | None = Field(None, description=f"most entries of a page, {ALLOWED_COUNTS}; absent means all")
-
-
-class Searched(ListRequest):
-    """A list in which can be searched."""
+    """What every list takes: which part of it, and names like what."""
 
     search: Text | None = Field(
         None, description="a part of a name, in any case; when no name has it, the names that are most like it"
     )
+    limit: Count | None = Field(None, description=f"most entries of a page, {ALLOWED_COUNTS}; absent means all")
 
 
-class Named(Searched):
+class Named(ListRequest):
     """A list whose entries are known by a name."""
 
     after: Text | None = Field(None, description="the last name of the page before; absent means the first page")
@@ -136,7 +131,7 @@ class TagValuesRequest(Active, Chosen, Named):
     key: Text = Field(description="the tag's name")
 
 
-class SeriesRequest(Active, Chosen, Searched, Numbered):
+class SeriesRequest(Active, Chosen, Numbered):
     """`/api/v1/series`: the series themselves, in the order in which they were made."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from query import formats, lists
+from query import formats, lists, parameters
 from query.directory import COLUMNS
 from query.newest import SERIES
 from query.parameters import Request
@@ -40,11 +40,16 @@ KINDS: dict[Kind, JsonSchema] = {
 }
 
 FORMAT = Parameter(
-    "format",
+    parameters.FORMAT,
     {"type": "string", "enum": list(formats.FORMATS)},
     "the answer's format; absent means what Accept likes best, JSON when it does not say",
 )
 REFUSALS = openapi.errors(BadRequest, NotAcceptable, TooManyRequests, Unavailable)
+
+SEARCH: dict[str, JsonSchema] = {
+    "matched": {"enum": ["part", "likeness", None], "description": "how a search found the entries"},
+    "warnings": {"type": "array", "items": TEXT},
+}
 
 
 def document() -> JsonSchema:
@@ -57,7 +62,7 @@ def operations() -> list[Operation]:
     answers = {200: _rows(_aggregate()), **REFUSALS, **openapi.errors(NotFound)}
     summary = "Functions of metrics of one measurement, over windows of time."
     body = openapi.schema_of(AggregateRequest)
-    body["properties"]["format"] = {**FORMAT.schema, "description": FORMAT.description}
+    body["properties"][parameters.FORMAT] = {**FORMAT.schema, "description": FORMAT.description}
     return [
         Operation("get", "/api/v1/aggregate", "aggregates", summary, answers, _parameters(AggregateRequest)),
         Operation(
@@ -112,10 +117,7 @@ def _listed(name: str, **head: JsonSchema) -> JsonSchema:
     key = KINDS[columns[0].kind]
     return _object(
         {**head, name: _array(_item(columns)), "next": {**key, "description": "what `after` is for the next page"}},
-        optional={
-            "matched": {"enum": ["part", "likeness", None], "description": "how a search found the entries"},
-            "warnings": _array(TEXT),
-        },
+        optional=SEARCH,
     )
 
 
@@ -123,7 +125,7 @@ def _last() -> JsonSchema:
     item = _item(SERIES)
     item["properties"]["fields"] = {"type": "object", "additionalProperties": NUMBER}
     item["required"].append("fields")
-    return _object({"since": TIME, "series": _array(item), "next": KINDS["integer"]})
+    return _object({"since": TIME, "series": _array(item), "next": KINDS["integer"]}, optional=SEARCH)
 
 
 def _points() -> JsonSchema:

@@ -41,6 +41,9 @@ METRIC = re.compile(r"[^\x00]+\.[^\x00]+")
 MATCHER = re.compile(r"([^=!]+)(=~|!~|!=|=)(.*)", re.DOTALL)
 ALLOWED_MATCHERS = "tag=value, tag!=value, tag=~regex, tag!~regex; a regex matches the whole value"
 
+FORMAT = "format"
+"""The parameter that every request has beside its own: how it is answered is no part of what is asked."""
+
 DEFAULT_RANGE = timedelta(hours=1)
 
 NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
@@ -238,7 +241,7 @@ def parse(model: type[RequestT], data: Mapping[str, Any], now: datetime) -> Requ
 def _explain(model: type[Request], fault: ErrorDetails) -> str:
     name = shortened(str(fault["loc"][0]))
     if fault["type"] == "extra_forbidden":
-        return f"{name}: there is no such parameter; allowed: {', '.join(model.model_fields) or 'none'}"
+        return f"{name}: there is no such parameter; allowed: {', '.join([*model.model_fields, FORMAT])}"
     if fault["type"] == "value_error":
         text = str(fault["ctx"]["error"])
     elif fault["type"] == "literal_error":

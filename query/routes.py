@@ -86,7 +86,7 @@ class Routes:
             if name in data:
                 raise BadRequest(f"{name}: it stands in the path, and cannot be a parameter too", parameter=name)
             data[name] = value
-        form = formats.choose(data.pop("format", None), request.headers.get("Accept"))
+        form = formats.choose(data.pop(parameters.FORMAT, None), request.headers.get("Accept"))
         return parameters.parse(model, data, datetime.now(UTC)), form
 
     async def _body(self, request: web.Request) -> bytes:

@@ -156,6 +156,19 @@ async def test_a_tag_may_have_any_name(query: Query, stored: Database) -> None:
             assert [entry["value"] for entry in (await response.json())["values"]] == ["x"]
 
 
+async def test_measurements_and_fields_may_have_any_name(query: Query, stored: Database) -> None:
+    """Names with signs that mean something in SQL or to the driver are looked into as any other."""
+    for name in ("a%b", "a'b", 'a"b', "%s", "%(start)s", "a{b}c", "SELECT 1; --"):
+        stored.store(name, [Point((("host", "a"), (name, name)), NOW, {name: 1.0})])
+        assert await names(query, "last", "fields", measurement=name) == [{name: 1.0}]
+        assert await names(query, "last", "fields", metric=f"{name}.{name}", search="a") == [{name: 1.0}]
+        assert await names(query, "measurements", "measurement", measurement=name, start="-1h") == [name]
+    every = sorted(await names(query, "measurements", "measurement", start="-1h"))
+    assert len(every) == 7
+    assert await names(query, "series", "measurement", start="-1h") == await names(query, "series", "measurement")
+    assert len(await listed(query, "hosts", match=[f"{name}={name}" for name in every[:1]])) == 1
+
+
 async def test_series(query: Query, fleet: Database) -> None:
     """A series has the id that points in SQL have, its host and its tags; in the order in which they were made."""
     series = await listed(query, "series", measurement="cpu")
@@ -250,6 +263,8 @@ async def test_search_by_a_part_of_a_name(query: Query, fleet: Database) -> None
     assert await names(query, "tags/rack/values", "value", search="_1%") == ["R_1%"]
     assert await names(query, "series", "host", search="web-7") == ["web-7"]
     assert await names(query, "series", "measurement", search="mem") == ["mem", "mem"]
+    assert await names(query, "last", "host", search="WEB-7") == ["web-7"]
+    assert await names(query, "last", "host", search="mem", since="-7d", limit=1) == ["a"]
     _, answer = await query.get("/api/v1/hosts", {"search": "web", "limit": 2, "after": "web-1"})
     assert [entry["host"] for entry in answer["hosts"]] == ["web-10", "web-11"]
     assert (answer["next"], answer["matched"]) == ("web-11", "part")
@@ -267,6 +282,7 @@ async def test_search_forgives_a_typo(query: Query, stored: Database) -> None:
         ("tags", "tag", "hots", "host"),
         ("tags/host/values", "value", "primry", "database-primary"),
         ("series", "host", "weathr databasee", "database-primary"),
+        ("last", "host", "databse", "database-primary"),
     ):
         status, answer = await query.get(f"/api/v1/{path}", {"search": typo})
         entries = [entry[name] for entry in answer[member(path)]]
@@ -347,7 +363,6 @@ async def test_requests_that_are_refused(query: Query, fleet: Database) -> None:
         ("series", {"after": "x"}, "after"),
         ("series", {"start": "-1h", "end": "-2h"}, "end"),
         ("tags", {"match": "host=~("}, "match"),
-        ("last", {"search": "a"}, "search"),
         ("tags/host/values", {"key": "host"}, "key"),
         ("tags/%00/values", {}, "key"),
     ):
