@@ -39,11 +39,15 @@ FIELDS: LiteralString = """
 
 
 def measurements_with_series(match: Sequence[Matcher], limit: int) -> Statement:
-    """At most `limit` rows of (id, name): the measurements that have a series that matches, by name."""
+    """At most `limit` rows of (id, name): the measurements that have a series that matches, by name.
+
+    One whose table somebody has dropped by hand stays in the catalog until its next point, and has none.
+    """
     chosen = matching(match)
     text = sql.SQL("""
         SELECT m.id, m.name FROM catalog.measurement m
         WHERE EXISTS (SELECT FROM catalog.series s WHERE s.measurement_id = m.id AND {matching})
+            AND to_regclass(format('points.%%I', m.name)) IS NOT NULL
         ORDER BY m.name COLLATE "C" LIMIT %(limit)s
     """)
     return Statement(text.format(matching=chosen.text), {**chosen.parameters, "limit": limit})

@@ -14,7 +14,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 
 from aiohttp import web
 
@@ -52,13 +52,15 @@ class Sender:
         """The answer to a request, sent. Raises what the table's rows raise, unless some of it has been sent."""
         coding = compression.choose(request.headers.get("Accept-Encoding"))
         headers = {"Content-Type": form.content_type, "Vary": "Accept, Accept-Encoding"}
-        async with aclosing(table.batches), aclosing(_encoded(table, form.encoder(table))) as encoded:
+        async with AsyncExitStack() as opened:
+            await opened.enter_async_context(aclosing(table.batches))
+            pieces = await opened.enter_async_context(aclosing(_encoded(table, form.encoder(table))))
             held = bytearray()
-            pieces = encoded
-            is_whole = await _gathered(encoded, held, LEAST_BYTES)
+            is_whole = await _gathered(pieces, held, LEAST_BYTES)
             if coding is not None and not is_whole:
                 headers["Content-Encoding"] = coding
-                pieces = _compressed(bytes(held), encoded, compression.CODINGS[coding]())
+                compressed = _compressed(bytes(held), pieces, compression.CODINGS[coding]())
+                pieces = await opened.enter_async_context(aclosing(compressed))
                 held.clear()
             is_whole = is_whole or await _gathered(pieces, held, self._settings.max_held_bytes)
             response = web.StreamResponse(headers=headers)

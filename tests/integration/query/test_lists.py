@@ -319,6 +319,18 @@ async def test_an_unknown_measurement_is_not_found(query: Query, stored: Databas
         assert answer["message"] == "measurement: there is no 'cpux'; known: cpu"
 
 
+async def test_a_table_that_was_dropped_by_hand(query: Query, fleet: Database) -> None:
+    """Lists go on without its points, and whoever asks for them is told to ask again."""
+    fleet.execute("DROP TABLE points.mem CASCADE")
+    assert await names(query, "hosts", "host") == ["a", "b", "c"]
+    assert await names(query, "last", "host") == ["a", "b"]
+    assert await names(query, "measurements", "measurement", start="-1d") == ["cpu"]
+    for path in ("last?measurement=mem", "hosts?measurement=mem", "aggregate?metric=mem.v"):
+        status, answer = await query.get(f"/api/v1/{path}")
+        assert (status, answer["code"]) == (503, "unavailable")
+        assert "was changed" in answer["message"]
+
+
 async def test_lists_have_a_bound(database: str, stored: Database, serve_query: ServeQuery) -> None:
     """A list past its bound is refused with the setting, never cut short in silence, and is had in pages."""
     stored.store("cpu", [Point((("host", host),), NOW, {"v": 1.0, "w": 1.0}) for host in "ab"])
