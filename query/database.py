@@ -33,7 +33,7 @@ from service.errors import BadRequest, HttpError, Unavailable
 log = logs.get(__name__)
 
 ROLE = "tidemark_query"
-NEEDED_MIGRATION = 9
+NEEDED_MIGRATION = 11
 WATCH_SECONDS = 1.0
 POOL_RETRY_SECONDS = 2.0
 """How long the pool tries a failed connection again by itself; the next request makes it begin anew."""
