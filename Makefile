@@ -27,6 +27,7 @@ check: .venv/dev.stamp ## style, types and import contracts
 	@$(RUN)/ruff format --check --quiet .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports --no-logo
+	@$(RUN)/oxlint --format=unix query/page/static
 
 faults: .venv/dev.stamp ## strike a load with 200 rounds of faults, and count what is lost, doubled or wrong
 	@TIDEMARK_FAULTS_ROUNDS=$${TIDEMARK_FAULTS_ROUNDS:-200} TIDEMARK_FAULTS_PAUSE_SECONDS=30 \

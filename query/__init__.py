@@ -18,4 +18,6 @@
 10. `storage` looks now and then at what is stored and how the database's jobs do, for /api/v1/status and `instruments`.
 11. `openapi` describes all of it, of the same types.
 12. Whatever goes wrong is one JSON body (`service.errors`), and a count in `instruments`.
+
+Beside it, `page` is what a browser is shown at `/`.
 """

@@ -16,6 +16,8 @@ from query.database import Database
 from query.directory import Directory
 from query.instruments import Instruments
 from query.limits import Limited
+from query.page.files import read_files
+from query.page.routes import Page
 from query.reader import Reader
 from query.routes import Routes
 from query.sending import Sender
@@ -61,6 +63,7 @@ def create_app(settings: QuerySettings) -> web.Application:
     )
     app.add_routes(routes.table())
     docs.add_routes(app, openapi.document())
+    app.add_routes(Page(read_files()).table())
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, MutableMapping
 from typing import Any
@@ -77,12 +78,16 @@ def _ask(
     ask()
 
 
+PAGES = re.compile(r"/$|/docs/|/assets/")
+"""What browsers are shown."""
+
+
 def described(document: Mapping[str, Any]) -> set[tuple[str, str]]:
     """The methods and paths of a description."""
     return {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
 
 
 def answered(app: web.Application) -> set[tuple[str, str]]:
-    """The methods and paths that an application answers; a HEAD goes with its GET, and files with their page."""
+    """The methods and paths that an application answers; a HEAD goes with its GET, and pages are no part of an API."""
     routes = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource}
-    return {(method, path) for method, path in routes if method != "HEAD" and not path.startswith("/docs/")}
+    return {(method, path) for method, path in routes if method != "HEAD" and not PAGES.match(path)}

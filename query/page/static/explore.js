@@ -1,0 +1,89 @@
+// The explorer: a question, its answer as a chart and a table, and the same question as curl and SQL.
+
+import { exploreAddress } from "./addresses.js";
+import { get, RequestError } from "./api.js";
+import { h, write } from "./dom.js";
+import { ExploreAnswer } from "./explore-answer.js";
+import { ExploreForm } from "./explore-form.js";
+import { firstSteps } from "./first-steps.js";
+import { Poller } from "./poller.js";
+import { fromAddress, toAddress, toRequest } from "./question.js";
+
+const EMPTY_EVERY_MS = 10_000;
+
+/** The view at `#/explore`. The address holds the question, so that it can be kept and shared. */
+export class Explore {
+  title = "Explorer";
+  #catalog;
+  #question;
+  #form = new ExploreForm((question) => this.#ask(question));
+  #answer = new ExploreAnswer();
+  #fault = h("p", { class: "fault", role: "alert" });
+  #empty = firstSteps();
+  #full;
+  #poller;
+
+  constructor(root, { query }, { catalog, contact }) {
+    this.#catalog = catalog;
+    this.#full = h(
+      "div",
+      { class: "explorer" },
+      this.#form.element,
+      h("section", { "aria-label": "Answer" }, this.#fault, this.#answer.element),
+    );
+    this.#full.hidden = true;
+    this.#empty.hidden = true;
+    root.append(h("h1", { tabindex: "-1" }, "Explorer"), this.#empty, this.#full);
+    this.#poller = new Poller((signal) => this.#load(signal), null, contact);
+    this.follow(query);
+  }
+
+  dispose() {
+    this.#poller.stop();
+    this.#answer.dispose();
+  }
+
+  /** Another question is in the address: by the form, a link, or the browser's way back. */
+  follow(parameters) {
+    this.#question = fromAddress(parameters);
+    this.#form.set(this.#question);
+    this.#poller.now();
+  }
+
+  #ask(question) {
+    const address = exploreAddress(toAddress(question));
+    if (location.hash === address) {
+      this.#poller.now();
+    } else {
+      location.hash = address;
+    }
+  }
+
+  async #load(signal) {
+    const measurements = await this.#catalog.measurements(signal);
+    this.#empty.hidden = measurements.length > 0;
+    this.#full.hidden = measurements.length === 0;
+    this.#poller.every = measurements.length > 0 ? null : EMPTY_EVERY_MS;
+    if (measurements.length === 0) {
+      return;
+    }
+    const fields = await this.#catalog.fields(this.#form.offer(measurements), signal);
+    const question = this.#form.offerFields(fields.map((one) => one.field));
+    const columns = new Map(fields.map((one) => [one.field, one.column]));
+    try {
+      const answer = await get("api/v1/aggregate", toRequest(question), signal);
+      write(this.#fault, "");
+      await this.#answer.show(
+        question,
+        question.fields.map((field) => columns.get(field)),
+        answer,
+      );
+    } catch (error) {
+      if (!(error instanceof RequestError && error.status >= 400 && error.status < 500)) {
+        throw error;
+      }
+      write(this.#fault, error.message); // the question is at fault: to ask it again would not help
+      this.#answer.clear();
+    }
+  }
+}

@@ -1,0 +1,76 @@
+// The explorer's question: what its form holds, its address, and its request.
+
+export const FUNCTIONS = ["avg", "min", "max", "sum", "count", "first", "last"];
+
+export const RANGES = [
+  ["-15m", "15 minutes"],
+  ["-1h", "1 hour"],
+  ["-6h", "6 hours"],
+  ["-24h", "24 hours"],
+  ["-7d", "7 days"],
+  ["-30d", "30 days"],
+];
+
+export const STEPS = [
+  ["", "none: one value"],
+  ["10s", "10 seconds"],
+  ["1m", "1 minute"],
+  ["5m", "5 minutes"],
+  ["10m", "10 minutes"],
+  ["1h", "1 hour"],
+  ["1d", "1 day"],
+];
+
+export const STEP_MS = {
+  "10s": 10_000,
+  "1m": 60_000,
+  "5m": 300_000,
+  "10m": 600_000,
+  "1h": 3_600_000,
+  "1d": 86_400_000,
+};
+
+const DEFAULTS = { measurement: "", fn: "avg", by: "host", step: "1m", start: "-1h" };
+
+/** The question that an address holds; what it does not say, or says wrongly, is the default. */
+export function fromAddress(parameters) {
+  const told = (key, isAllowed) => {
+    const value = parameters.get(key);
+    return value !== null && isAllowed(value) ? value : DEFAULTS[key];
+  };
+  return {
+    measurement: told("measurement", Boolean),
+    fields: parameters.getAll("field"),
+    fn: told("fn", (value) => FUNCTIONS.includes(value)),
+    by: told("by", () => true),
+    step: told("step", (value) => isOffered(STEPS, value)),
+    start: told("start", (value) => isOffered(RANGES, value)),
+    match: parameters.getAll("match"),
+  };
+}
+
+function isOffered(choices, value) {
+  return choices.some(([key]) => key === value);
+}
+
+/** The parameters of the address of a question. */
+export function toAddress({ measurement, fields, fn, by, step, start, match }) {
+  return { measurement, field: fields, fn, by, step, start, match };
+}
+
+/** The parameters of the request that asks it. */
+export function toRequest({ measurement, fields, fn, by, step, start, match }) {
+  return { metric: fields.map((field) => `${measurement}.${field}`), fn, by, step, start, match };
+}
+
+/** The tags that it groups by. */
+export function tagsOf(question) {
+  return [
+    ...new Set(
+      question.by
+        .split(",")
+        .map((tag) => tag.trim())
+        .filter(Boolean),
+    ),
+  ];
+}
