@@ -1,28 +1,26 @@
 // What there is to ask about: measurements and their fields.
 
-import { get, RequestError } from "./api.js";
+import { get } from "./api.js";
 
-const STALE_MS = 60_000;
+const MEASUREMENTS_MS = 5_000;
+const FIELDS_MS = 60_000;
 
-/** Measurements and fields as they were at most a minute ago; a page asks for what exists only. */
+/** Measurements as they were some seconds ago, and fields as they were a minute ago: only what exists is asked for. */
 export class Catalog {
-  #fields = new Map();
+  #answers = new Map();
 
   /** The names of all measurements. */
   async measurements(signal) {
-    const answer = await get("api/v1/measurements", {}, signal);
+    const answer = await this.#ask("api/v1/measurements", {}, MEASUREMENTS_MS, signal);
     return answer.measurements.map((one) => one.measurement);
   }
 
   /** The fields of a measurement: `{field, metric, column}`; none when there is no such measurement. */
   async fields(measurement, signal) {
-    const known = this.#fields.get(measurement);
-    if (known && Date.now() - known.at < STALE_MS) {
-      return known.fields;
+    if (!(await this.measurements(signal)).includes(measurement)) {
+      return [];
     }
-    const fields = await askFields(measurement, signal);
-    this.#fields.set(measurement, { at: Date.now(), fields });
-    return fields;
+    return (await this.#ask("api/v1/fields", { measurement }, FIELDS_MS, signal)).fields;
   }
 
   /** Those of `names` that are fields of the measurement, in their order. */
@@ -30,15 +28,26 @@ export class Catalog {
     const fields = new Set((await this.fields(measurement, signal)).map((one) => one.field));
     return names.filter((name) => fields.has(name));
   }
-}
 
-async function askFields(measurement, signal) {
-  try {
-    return (await get("api/v1/fields", { measurement }, signal)).fields;
-  } catch (error) {
-    if (error instanceof RequestError && error.status === 404) {
-      return [];
+  /** An answer that is no older than `most` milliseconds; who asks for the same meanwhile shares the request. */
+  async #ask(path, parameters, most, signal) {
+    const key = `${path} ${JSON.stringify(parameters)}`;
+    const known = this.#answers.get(key);
+    if (known && !known.isDoomed() && Date.now() - known.at < most) {
+      return known.answer;
     }
-    throw error;
+    const answer = get(path, parameters, signal);
+    let isAnswered = false;
+    // A view that is left takes its requests with it: another one must not wait for those.
+    const isDoomed = () => signal.aborted && !isAnswered;
+    this.#answers.set(key, { at: Date.now(), answer, isDoomed });
+    try {
+      await answer;
+      isAnswered = true;
+    } catch (error) {
+      this.#answers.delete(key);
+      throw error;
+    }
+    return answer;
   }
 }

@@ -10,7 +10,7 @@ import { Poller } from "./poller.js";
 import { sparkline } from "./sparkline.js";
 import { hostAddress } from "./addresses.js";
 
-const EVERY_MS = 10_000;
+const EVERY_MS = 5_000;
 const EVERY_MS_OF_MANY = 30_000;
 const MANY = 1000;
 const TREND_EVERY_MS = 60_000;

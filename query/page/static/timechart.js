@@ -50,6 +50,7 @@ export class TimeChart {
     this.unit = unit;
     this.isStacked = isStacked;
     this.top = top;
+    this.#canvas.setAttribute("aria-label", title);
     const heading = h("figcaption", {}, h("h2", {}, title), h("span", { class: "note" }, note));
     this.#details.addEventListener("toggle", () => this.#fillTable());
     this.element = h(

@@ -1,0 +1,134 @@
+"""Whom the page is for: any screen, either theme, a keyboard, a screen reader, a slow line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, Response, expect
+
+from tests.acceptance.page.conftest import OpenTab, Site, opened_site
+
+TRANSFERRED_BYTES = 300_000
+VIEWS = {
+    "fleet": ("#/", "tbody tr"),
+    "host": ("#/hosts/web-2", "canvas"),
+    "explorer": ("#/explore?measurement=cpu&field=usage_user", ".answer tbody tr"),
+}
+"""Each view's address, and what it has when it is filled."""
+
+each_view = pytest.mark.parametrize("view", VIEWS)
+
+
+@pytest.fixture(scope="module")
+def small(server_url: str, template: str) -> Iterator[Site]:
+    """A dozen hosts with CPU, memory and load."""
+    with opened_site(server_url, template) as site:
+        site.start("ingest")
+        site.start("query")
+        now = int(time.time())
+        points = []
+        for number in range(12):
+            for ago in range(0, 600, 30):
+                host = {"host": f"web-{number}"}
+                cpu = {"usage_idle": 80.0 - number, "usage_user": 15.0 + number, "usage_system": 5.0}
+                for name, tags, fields in (
+                    ("cpu", {**host, "cpu": "cpu-total"}, cpu),
+                    ("mem", host, {"used_percent": 8.3 * number, "used": 1e9 * number, "total": 16e9}),
+                    ("system", host, {"load1": number / 3, "load5": 1.5, "load15": 1.0}),
+                ):
+                    points.append({"measurement": name, "tags": tags, "fields": fields, "time": now - ago})
+        site.push(points)
+        yield site
+
+
+def filled(site: Site, open_tab: OpenTab, view: str, **options: object) -> Page:
+    """A view with its data."""
+    address, sign = VIEWS[view]
+    page = open_tab(f"{site.url}{address}", **options)
+    expect(page.locator(sign).first).to_be_visible()
+    return page
+
+
+@each_view
+def test_nothing_is_in_the_way_of_assistive_technology(small: Site, open_tab: OpenTab, view: str) -> None:
+    """axe finds nothing in either theme: roles, names, labels, headings and contrast are as WCAG wants them."""
+    page = filled(small, open_tab, view)
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+
+
+@each_view
+def test_every_width_fits(small: Site, open_tab: OpenTab, view: str) -> None:
+    """From a small phone to a wall display nothing sticks out to the side."""
+    page = filled(small, open_tab, view)
+    for width in (320, 390, 1280, 2560):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_page_is_light(small: Site, open_tab: OpenTab) -> None:
+    """A visit to every view takes less than the bound from the service's files, all from the service itself."""
+    responses: list[Response] = []
+    page = open_tab("about:blank")
+    page.on("response", lambda response: responses.append(response))
+    page.goto(small.url)
+    expect(page.locator("tbody tr")).to_have_count(12)
+    page.get_by_role("link", name="web-11").click()
+    expect(page.locator("canvas").first).to_be_visible()
+    page.get_by_role("link", name="Explorer").click()
+    expect(page.locator(".answer canvas")).to_be_visible()
+    assert all(response.url.startswith(small.url) for response in responses)
+    files = [response for response in responses if "/api/" not in response.url]
+    assert any("chart.bundle.js" in file.url for file in files)
+    assert sum(file.request.sizes()["responseBodySize"] for file in files) < TRANSFERRED_BYTES
+
+
+def test_the_keyboard_reaches_everything(small: Site, open_tab: OpenTab) -> None:
+    """Tab goes past the navigation or skips it; Enter opens a host, whose title then has the focus."""
+    page = filled(small, open_tab, "fleet")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.get_by_label("Host", exact=True).focus()
+    page.keyboard.type("web-7")
+    page.get_by_role("button", name="Memory").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("th[aria-sort=descending]")).to_have_text("Memory")
+    page.get_by_role("link", name="web-7").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1, name="web-7")).to_be_focused()
+    expect(page).to_have_title("web-7 · Tidemark")
+    page.get_by_label("15 min").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_label("1 hour")).to_be_checked()
+    expect(page.get_by_role("img", name="user 22.0 %")).to_be_visible()
+
+
+def test_a_chosen_theme_stays(small: Site, open_tab: OpenTab) -> None:
+    """The system's theme is followed until one is chosen; then that one, also after the page is loaded again."""
+    page = filled(small, open_tab, "host", color_scheme="light")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.emulate_media(color_scheme="dark")
+    dark = page.evaluate(ground)
+    assert dark != light
+    page.get_by_label("Colours").select_option("light")
+    assert page.evaluate(ground) == light
+    page.reload()
+    assert page.evaluate(ground) == light
+    expect(page.get_by_label("Colours")).to_have_value("light")
+
+
+def test_the_policy_holds(small: Site, open_tab: OpenTab) -> None:
+    """Were there a hole, a text would still not become markup: the browser refuses it."""
+    page = filled(small, open_tab, "fleet", may_fail=True)
+    written = page.evaluate(
+        """() => {
+            try { document.body.innerHTML = "<b>x</b>"; return "written"; } catch (error) { return error.name; }
+        }"""
+    )
+    assert written == "TypeError"
