@@ -209,13 +209,16 @@ function renderHost(cell, row, element) {
 }
 
 function renderSeen(cell, row) {
-  if (row.seen === null) {
-    write(cell, "over 24 h ago");
-    return;
+  if (!cell.firstChild) {
+    cell.append(h("span", { class: "words" }), h("span"), h("span", { class: "words" }));
   }
-  write(cell, isSilent(row) ? `silent, ${age(now() - row.seen)}` : `${age(now() - row.seen)} ago`);
-  cell.title = dateAndTime(row.seen);
-  cell.dataset.seen = row.seen;
+  const [before, time, after] = cell.children;
+  const isKnown = row.seen !== null;
+  write(before, isKnown && isSilent(row) ? "silent, " : "");
+  write(time, isKnown ? age(now() - row.seen) : "over 24 h");
+  write(after, isKnown && isSilent(row) ? "" : " ago");
+  cell.title = isKnown ? dateAndTime(row.seen) : "";
+  cell.dataset.seen = row.seen ?? "";
 }
 
 /** A column of percentages, with a bar beside the number. */

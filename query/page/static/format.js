@@ -15,9 +15,11 @@ const compact = new Intl.NumberFormat("en", { maximumSignificantDigits: 4, notat
 const exact = new Intl.NumberFormat("en", { maximumSignificantDigits: 17, useGrouping: false });
 const BINARY = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
-/** How a kind of number is written, beside a curve and on an axis; `base` is what its thousands are. */
+/** How a kind of number is written, beside a curve and on an axis; `base` is what its thousands are,
+ * `precision` the decimals that an axis needs. */
 export const UNITS = {
   number: { write: number, axis: number },
+  count: { write: count, axis: count, precision: 0 },
   load: { write: (value) => hundredths.format(value), axis: number },
   percent: { write: (value) => `${tenths.format(value)} %`, axis: (value) => `${number(value)} %` },
   bytes: { write: bytes, axis: roundBytes, base: 1024 },

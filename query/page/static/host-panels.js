@@ -73,7 +73,7 @@ export const PANELS = [
     fields: ["load1", "load5", "load15"],
     unit: UNITS.load,
   },
-  { title: "Processes", measurement: "processes", fields: ["running", "blocked", "zombies"], unit: UNITS.number },
+  { title: "Processes", measurement: "processes", fields: ["running", "blocked", "zombies"], unit: UNITS.count },
 ];
 
 /** Ranges that can be chosen, and the window that each is cut into. */

@@ -5,7 +5,7 @@ import { dateAndTime, NONE } from "./format.js";
 import { palette } from "./palette.js";
 import { tickLabel, ticks } from "./ticks.js";
 
-const DRAWN = 12;
+const DRAWN = 10;
 const TABLE_ROWS = 500;
 const TICK_WIDTH = 70;
 const LEAST_GAP_MS = 90_000;
@@ -117,7 +117,7 @@ export class TimeChart {
 
   #options({ ink, line, panel } = palette()) {
     const { start, end, step } = this.#range;
-    const font = { size: 11, family: "system-ui, sans-serif" };
+    const font = { size: textSize(), family: "system-ui, sans-serif" };
     return {
       animation: false,
       maintainAspectRatio: false,
@@ -149,6 +149,7 @@ export class TimeChart {
             font,
             padding: 6,
             maxTicksLimit: 5,
+            precision: this.unit.precision,
             stepSize: this.#step(),
             callback: (value) => this.unit.axis(value),
           },
@@ -258,6 +259,11 @@ export class TimeChart {
       h("tbody", {}, body),
     );
   }
+}
+
+/** The size of text on the canvas, which grows with that of the page, in pixels. */
+function textSize() {
+  return 0.78 * Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
 }
 
 function highestOf(series) {

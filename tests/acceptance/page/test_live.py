@@ -76,7 +76,7 @@ def test_a_restart_of_ingest_is_got_over(site: Site, open_tab: OpenTab) -> None:
     page = open_tab(site.url)
     expect(page.locator("tbody th")).to_have_text(HOST)
     ingest.stop()
-    page.wait_for_function("() => parseInt(document.querySelector('td[data-seen]').textContent) >= 4")
+    page.wait_for_function("() => parseInt(document.querySelector('td[data-seen]').innerText) >= 4")
     expect(page.locator("#contact")).to_contain_text("Live")
     seen = last_seen(page)
     site.start("ingest")

@@ -68,7 +68,7 @@ def test_every_width_fits(small: Site, open_tab: OpenTab, view: str) -> None:
     page = filled(small, open_tab, view)
     for width in (320, 390, 1280, 2560):
         page.set_viewport_size({"width": width, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
 
 
 def test_the_page_is_light(small: Site, open_tab: OpenTab) -> None:
