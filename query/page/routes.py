@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import ETag, web
 
+from query.negotiation import by_quality
 from query.page.files import File, Files
 from service.errors import NotFound
 
@@ -60,7 +61,7 @@ class Page:
 
 
 def _answer(request: web.Request, file: File, cache_control: str) -> web.Response:
-    compressed = _takes_gzip(request.headers.get("Accept-Encoding", ""))
+    compressed = "gzip" in by_quality(request.headers.get("Accept-Encoding", ""), ["gzip"])
     tag = ETag(f"{file.digest[:32]}-gzip" if compressed else file.digest[:32])
     known = request.if_none_match or ()
     headers = {**SECURITY, "Cache-Control": cache_control, "Vary": "Accept-Encoding"}
@@ -77,12 +78,3 @@ def _answer(request: web.Request, file: File, cache_control: str) -> web.Respons
         )
     response.etag = tag
     return response
-
-
-def _takes_gzip(accepted: str) -> bool:
-    """Whether an Accept-Encoding names gzip, and not to say that it is unwanted."""
-    for one in accepted.lower().split(","):
-        coding, _, weight = one.replace(" ", "").partition(";q=")
-        if coding == "gzip":
-            return weight.strip("0.") != "" or weight == ""
-    return False

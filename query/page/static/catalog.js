@@ -1,11 +1,11 @@
-// What there is to ask about: measurements and their fields.
+// What there is to ask about: measurements, their fields and their tags.
 
 import { get } from "./api.js";
 
 const MEASUREMENTS_MS = 5_000;
-const FIELDS_MS = 60_000;
+const NAMES_MS = 60_000;
 
-/** Measurements as they were some seconds ago, and fields as they were a minute ago: only what exists is asked for. */
+/** Measurements as they were some seconds ago, and names in them as a minute ago: only what exists is asked for. */
 export class Catalog {
   #answers = new Map();
 
@@ -20,7 +20,16 @@ export class Catalog {
     if (!(await this.measurements(signal)).includes(measurement)) {
       return [];
     }
-    return (await this.#ask("api/v1/fields", { measurement }, FIELDS_MS, signal)).fields;
+    return (await this.#ask("api/v1/fields", { measurement }, NAMES_MS, signal)).fields;
+  }
+
+  /** The tags that series of a measurement have; none when there is no such measurement. */
+  async tags(measurement, signal) {
+    if (!(await this.measurements(signal)).includes(measurement)) {
+      return [];
+    }
+    const answer = await this.#ask("api/v1/tags", { measurement }, NAMES_MS, signal);
+    return answer.tags.map((one) => one.tag);
   }
 
   /** Those of `names` that are fields of the measurement, in their order. */

@@ -1,15 +1,18 @@
 // An answer in the explorer: the chart, the table, the curl command and the SQL.
 
 import { hostAddress } from "./addresses.js";
-import { curlOf, sqlOf } from "./commands.js";
+import { curlOf } from "./curl.js";
 import { h, write } from "./dom.js";
 import { allDigits, count, dateAndTime, NONE, UNITS } from "./format.js";
 import { Grid } from "./grid.js";
-import { STEP_MS, tagsOf } from "./question.js";
+import { split, STEP_MS } from "./question.js";
 import { seriesOf } from "./series.js";
+import { sqlOf } from "./sql.js";
 import { TimeChart } from "./timechart.js";
 
 const PERCENT = /percent$|^usage_/;
+/** Functions whose value is of another kind than the points'. */
+const OTHERS = new Set(["sum", "count", "rate", "increase"]);
 
 /** What is shown of an answer; `show` replaces what was there. */
 export class ExploreAnswer {
@@ -87,7 +90,7 @@ function tableOf(question, answer, rows) {
     value: (row) => row.time,
     render: (cell, row) => write(cell, dateAndTime(row.time)),
   };
-  const tags = tagsOf(question).map((tag) => ({
+  const tags = split(question.by).map((tag) => ({
     key: `tag ${tag}`,
     label: tag,
     value: (row) => row.tags[tag],
@@ -121,7 +124,7 @@ function renderTag(cell, tag, value) {
 }
 
 function unitOf({ fn, fields }) {
-  return fn !== "count" && fn !== "sum" && fields.every((field) => PERCENT.test(field)) ? UNITS.percent : UNITS.number;
+  return !OTHERS.has(fn) && fields.every((field) => PERCENT.test(field)) ? UNITS.percent : UNITS.number;
 }
 
 /** A command with a button that copies it. */

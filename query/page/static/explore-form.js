@@ -1,7 +1,7 @@
 // The explorer's form: choosing what to ask.
 
 import { choice, h, place } from "./dom.js";
-import { FUNCTIONS, RANGES, STEPS } from "./question.js";
+import { FUNCTIONS, HOST, RANGES, split, STEPS } from "./question.js";
 
 const MANY_FIELDS = 12;
 /** Fields that say most of what agents push; of other measurements the first is asked for. */
@@ -19,7 +19,7 @@ export class ExploreForm {
     autocomplete: "off",
     hidden: true,
   });
-  #by = h("input", { type: "text", autocomplete: "off", spellcheck: "false", placeholder: "host, cpu" });
+  #tags = h("div", { class: "checks" });
   #match = h("textarea", { rows: "2", spellcheck: "false", placeholder: "host=~web-.*" });
   #choices = h("div", { class: "row" });
 
@@ -29,7 +29,7 @@ export class ExploreForm {
       asked(this.#read());
     };
     this.#measurements.addEventListener("change", () => {
-      asked({ ...this.#read(), fields: [] });
+      asked({ ...this.#read(), fields: [], by: HOST });
     });
     this.#narrow.addEventListener("input", () => this.#hideOthers());
     this.element = h(
@@ -38,13 +38,7 @@ export class ExploreForm {
       h("label", {}, h("span", {}, "Measurement"), this.#measurements),
       h("fieldset", {}, h("legend", {}, "Fields"), this.#narrow, this.#fields),
       this.#choices,
-      h(
-        "label",
-        {},
-        h("span", {}, "Group by tags"),
-        this.#by,
-        h("small", {}, "comma-separated; empty: all series together"),
-      ),
+      h("fieldset", {}, h("legend", {}, "Group by"), this.#tags, h("small", {}, "none: all series together")),
       h(
         "label",
         {},
@@ -59,7 +53,6 @@ export class ExploreForm {
   /** Fills in a question. */
   set(question) {
     this.#question = question;
-    this.#by.value = question.by;
     this.#match.value = question.match.join("\n");
     const functions = FUNCTIONS.map((name) => [name, name]);
     const set = (key) => (value) => {
@@ -82,18 +75,14 @@ export class ExploreForm {
     return this.#measurements.value;
   }
 
-  /** Offers the fields of the measurement, the question's checked, else one; returns what it holds then. */
-  offerFields(names) {
-    const wanted = names.filter((name) => this.#question.fields.includes(name));
-    const first = names.find((name) => TELLING.has(name)) ?? names[0];
-    const checked = new Set(wanted.length > 0 ? wanted : [first]);
-    const boxes = names.map((name) =>
-      h("label", {}, h("input", { type: "checkbox", value: name, checked: checked.has(name) }), h("span", {}, name)),
-    );
-    place(this.#fields, boxes);
-    const seen = boxes.find((box) => checked.has(box.textContent));
-    this.#fields.scrollTop = seen ? seen.offsetTop - this.#fields.offsetTop : 0;
-    this.#narrow.hidden = names.length <= MANY_FIELDS;
+  /** Offers the fields and the tags of the measurement, the question's checked; returns what it holds then. */
+  offerNames(fields, tags) {
+    const { fields: wanted, by } = this.#question;
+    const one = fields.find((name) => TELLING.has(name)) ?? fields[0];
+    const isThere = fields.some((name) => wanted.includes(name));
+    fill(this.#fields, fields, isThere ? wanted : [one]);
+    fill(this.#tags, [...new Set([...tags, ...split(by)])], split(by));
+    this.#narrow.hidden = fields.length <= MANY_FIELDS;
     this.#narrow.value = "";
     return this.#read();
   }
@@ -109,9 +98,23 @@ export class ExploreForm {
     return {
       ...this.#question,
       measurement: this.#measurements.value,
-      fields: [...this.#fields.querySelectorAll("input:checked")].map((box) => box.value),
-      by: this.#by.value.trim(),
+      fields: checkedIn(this.#fields),
+      by: checkedIn(this.#tags).join(","),
       match: lines.filter(Boolean),
     };
   }
+}
+
+/** Boxes to check in place of those before; the first that is checked is in sight. */
+function fill(element, names, checked) {
+  const boxes = names.map((name) =>
+    h("label", {}, h("input", { type: "checkbox", value: name, checked: checked.includes(name) }), h("span", {}, name)),
+  );
+  place(element, boxes);
+  const seen = boxes.find((box) => checked.includes(box.textContent));
+  element.scrollTop = seen ? seen.offsetTop - element.offsetTop : 0;
+}
+
+function checkedIn(element) {
+  return [...element.querySelectorAll("input:checked")].map((box) => box.value);
 }

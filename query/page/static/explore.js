@@ -67,8 +67,13 @@ export class Explore {
     if (measurements.length === 0) {
       return;
     }
-    const fields = await this.#catalog.fields(this.#form.offer(measurements), signal);
-    const question = this.#form.offerFields(fields.map((one) => one.field));
+    const measurement = this.#form.offer(measurements);
+    const [fields, tags] = await Promise.all([
+      this.#catalog.fields(measurement, signal),
+      this.#catalog.tags(measurement, signal),
+    ]);
+    const names = fields.map((one) => one.field);
+    const question = this.#form.offerNames(names, tags);
     const columns = new Map(fields.map((one) => [one.field, one.column]));
     try {
       const answer = await get("api/v1/aggregate", toRequest(question), signal);

@@ -6,7 +6,7 @@ import { h, write } from "./dom.js";
 import { age, bytes, count, dateAndTime, NONE } from "./format.js";
 import { PANELS, RANGES } from "./host-panels.js";
 import { Poller } from "./poller.js";
-import { perSecond, seriesOf } from "./series.js";
+import { seriesOf } from "./series.js";
 import { TimeChart } from "./timechart.js";
 
 const EVERY_MS = 10_000;
@@ -115,7 +115,7 @@ export class Host {
       "api/v1/aggregate",
       {
         metric: fields.map((field) => `${panel.measurement}.${field}`),
-        fn: panel.isCounter ? "max" : "avg",
+        fn: panel.isCounter ? "rate" : "avg",
         by: panel.by,
         match: [`host=${this.#host}`, panel.match],
         start,
@@ -125,8 +125,8 @@ export class Host {
       signal,
     );
     const names = panel.names ?? ((field) => field);
-    const found = seriesOf(answer, (metric) => names(metric.slice(panel.measurement.length + 1)), panel.of);
-    const series = (panel.isCounter ? found.map(perSecond) : found).filter((one) => one.points.length > 0);
+    const called = (metric) => names(metric.slice(panel.measurement.length + 1));
+    const series = seriesOf(answer, called, panel.of).filter((one) => one.points.length > 0);
     if (series.length > 0 || this.#panels.has(panel.title)) {
       const range = { start: start * SECOND_MS, end: end * SECOND_MS, step: step * SECOND_MS };
       await this.#chart(panel).show(series, range);
@@ -151,8 +151,8 @@ export class Host {
     if (this.#more.childNodes.length > 0) {
       return;
     }
-    const measurements = await this.#catalog.measurements(signal);
-    const links = measurements.map((measurement) =>
+    const { measurements } = await get("api/v1/measurements", { match: `host=${this.#host}` }, signal);
+    const links = measurements.map(({ measurement }) =>
       h("li", {}, h("a", { href: exploreAddress({ measurement, match: `host=${this.#host}` }) }, measurement)),
     );
     this.#more.append(h("h2", {}, "Explore this host"), h("ul", {}, links));

@@ -1,6 +1,8 @@
 // The explorer's question: what its form holds, its address, and its request.
 
-export const FUNCTIONS = ["avg", "min", "max", "sum", "count", "first", "last"];
+export const HOST = "host";
+
+export const FUNCTIONS = "avg min max sum count first last stddev median p90 p95 p99 rate increase delta".split(" ");
 
 export const RANGES = [
   ["-15m", "15 minutes"],
@@ -30,7 +32,7 @@ export const STEP_MS = {
   "1d": 86_400_000,
 };
 
-const DEFAULTS = { measurement: "", fn: "avg", by: "host", step: "1m", start: "-1h" };
+const DEFAULTS = { measurement: "", fn: "avg", by: HOST, step: "1m", start: "-1h" };
 
 /** The question that an address holds; what it does not say, or says wrongly, is the default. */
 export function fromAddress(parameters) {
@@ -63,11 +65,11 @@ export function toRequest({ measurement, fields, fn, by, step, start, match }) {
   return { metric: fields.map((field) => `${measurement}.${field}`), fn, by, step, start, match };
 }
 
-/** The tags that it groups by. */
-export function tagsOf(question) {
+/** The tags of a list with commas. */
+export function split(by) {
   return [
     ...new Set(
-      question.by
+      by
         .split(",")
         .map((tag) => tag.trim())
         .filter(Boolean),

@@ -19,13 +19,3 @@ export function seriesOf(answer, names, of = (value) => value) {
   }
   return found;
 }
-
-/** How fast counters grew, a second: from one window's highest to the next one's. A fall is a restart at zero. */
-export function perSecond(series) {
-  const rates = [];
-  for (let n = 1; n < series.points.length; n += 1) {
-    const [[before, from], [time, to]] = [series.points[n - 1], series.points[n]];
-    rates.push([time, (to >= from ? to - from : to) / ((time - before) / 1000)]);
-  }
-  return { ...series, points: rates };
-}

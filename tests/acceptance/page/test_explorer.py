@@ -17,7 +17,9 @@ from playwright.sync_api import Page, expect
 
 from tests.acceptance.page.conftest import OpenTab, Site, opened_site
 
-FUNCTIONS = ("avg", "min", "max", "sum", "count", "first", "last")
+FUNCTIONS = ("avg", "min", "max", "sum", "count", "first", "last", "stddev", "median", "p90", "p99")
+GROWTH = ("rate", "increase", "delta")
+"""Functions that have a statement for each field."""
 ODD = "odd \"name's %"
 ODD_FIELD = 'Größe "%" '
 ODD_TAG = "it's a tag"
@@ -36,6 +38,8 @@ def measured(server_url: str, template: str) -> Iterator[Site]:
                 tags = {"host": f"web-{number}", "region": region}
                 fields = {"usage_user": 10.5 * number + minute, "usage_system": minute / 3}
                 points.append({"measurement": "cpu", "tags": tags, "fields": fields, "time": start + 60 * minute + 7})
+                sent = {"bytes": 1000 * (minute % 20) + number}
+                points.append({"measurement": "net", "tags": tags, "fields": sent, "time": start + 60 * minute + 7})
         points.append({"measurement": "cpu", "tags": {"region": "eu"}, "fields": {"usage_user": 1}, "time": start})
         points.append({"measurement": ODD, "tags": {ODD_TAG: "x'y"}, "fields": {ODD_FIELD: 4.5}, "time": start})
         site.push(points)
@@ -101,6 +105,16 @@ def test_table_and_sql_agree(measured: Site, open_tab: OpenTab, fn: str) -> None
     assert same(table, by_sql(measured, page))
 
 
+@pytest.mark.parametrize("step", ["", "10m"])
+@pytest.mark.parametrize("fn", GROWTH)
+def test_table_and_sql_of_growth_agree(measured: Site, open_tab: OpenTab, fn: str, step: str) -> None:
+    """A counter that was reset, several series in a group, and the point before each window."""
+    page = explored(measured, open_tab, measurement="net", field="bytes", fn=fn, by="region", step=step)
+    table = shown(page)
+    assert len(table) == (2 * 3 if step else 2)
+    assert same(table, by_sql(measured, page))
+
+
 def test_matchers_and_one_value(measured: Site, open_tab: OpenTab) -> None:
     """Matchers of each kind reach the answer, curl and the SQL alike; without a window there is no chart."""
     match = ["host=~web-[12]", "region!=us", "host!=nobody", "region!~a.*"]
@@ -132,8 +146,9 @@ def test_a_question_is_chosen_asked_and_kept(measured: Site, open_tab: OpenTab) 
     page.get_by_label("usage_system").check()
     page.get_by_label("Function").select_option("min")
     page.get_by_label("Window").select_option("1m")
-    page.get_by_label("Group by tags").fill("region")
-    page.get_by_label("Group by tags").press("Enter")
+    page.get_by_label("host", exact=True).uncheck()
+    page.get_by_label("region", exact=True).check()
+    page.get_by_label("region", exact=True).press("Enter")
     expect(page.get_by_role("heading", name="cpu, min")).to_be_visible()
     expect(page.locator(".legend li")).to_have_count(4)
     assert "fn=min" in page.url
