@@ -47,13 +47,13 @@ export class Explore {
   follow(parameters) {
     this.#question = fromAddress(parameters);
     this.#form.set(this.#question);
-    this.#poller.now();
+    this.#poller.anew();
   }
 
   #ask(question) {
     const address = exploreAddress(toAddress(question));
     if (location.hash === address) {
-      this.#poller.now();
+      this.#poller.anew();
     } else {
       location.hash = address;
     }

@@ -161,7 +161,7 @@ export class Host {
   #ranges() {
     const choose = (range) => () => {
       this.#range = range;
-      this.#poller.now();
+      this.#poller.anew();
     };
     const choices = RANGES.map((range) =>
       h(

@@ -12,6 +12,7 @@ export class Poller {
   #work;
   #contact;
   #stopped = new AbortController();
+  #givenUp = null;
   #isUnderWay = false;
   #isWanted = false;
   #failures = 0;
@@ -38,6 +39,12 @@ export class Poller {
     }
   }
 
+  /** Does the work now, in place of what is under way. */
+  anew() {
+    this.#givenUp?.abort();
+    this.now();
+  }
+
   /** Ends what is under way, and what it had to tell. */
   stop() {
     this.#stopped.abort();
@@ -61,10 +68,12 @@ export class Poller {
 
   /** Does the work once; in how many milliseconds it should be done again, or null. */
   async #turn() {
+    this.#givenUp = new AbortController();
+    const signal = AbortSignal.any([this.#stopped.signal, this.#givenUp.signal]);
     try {
-      await this.#work(this.#stopped.signal);
+      await this.#work(signal);
     } catch (error) {
-      if (this.#stopped.signal.aborted) {
+      if (signal.aborted) {
         return null;
       }
       const pause = Math.min(FIRST_RETRY_MS * 2 ** this.#failures, LONGEST_RETRY_MS);
@@ -73,7 +82,7 @@ export class Poller {
       return pause;
     }
     this.#failures = 0;
-    if (!this.#stopped.signal.aborted) {
+    if (!signal.aborted) {
       this.#contact.succeeded(this);
     }
     return this.every;

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.acceptance.page.conftest import OpenTab, Site, opened_site
+from tests.acceptance.page.conftest import OpenTab, Site, opened_site, until
 
 FUNCTIONS = ("avg", "min", "max", "sum", "count", "first", "last", "stddev", "median", "p90", "p99")
 GROWTH = ("rate", "increase", "delta")
@@ -160,6 +160,26 @@ def test_a_question_is_chosen_asked_and_kept(measured: Site, open_tab: OpenTab) 
     expect(page.get_by_label("Function")).to_have_value("min")
     page.reload()
     expect(page.get_by_role("heading", name="cpu, min")).to_be_visible()
+
+
+def statements_before_a_lock(owner: psycopg.Connection) -> int:
+    """How many statements of query's stand before a lock."""
+    found = owner.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND application_name = 'tidemark query' AND wait_event_type = 'Lock'"
+    ).fetchall()
+    return int(found[0][0])
+
+
+def test_another_question_does_not_wait_for_a_slow_one(measured: Site, open_tab: OpenTab) -> None:
+    """It takes the place of the one under way, whose statement is cancelled."""
+    with psycopg.connect(measured.database) as owner:
+        owner.execute("LOCK TABLE points.cpu IN ACCESS EXCLUSIVE MODE")
+        page = open_tab(f"{measured.url}#/explore?measurement=cpu")
+        until(lambda: statements_before_a_lock(owner) == 1)
+        page.get_by_label("Measurement").select_option(ODD)
+        expect(page.locator(".answer tbody tr")).to_contain_text("4.5")
+        until(lambda: statements_before_a_lock(owner) == 0)
 
 
 def test_a_fault_of_the_question_is_told(measured: Site, open_tab: OpenTab) -> None:
