@@ -2,15 +2,17 @@
 
 1. `__main__` reads the settings; `app` wires the parts together; `database` connects, and watches for readiness.
 2. `routes` takes the parameters of a request, from its query string or its JSON body.
-3. `parameters` makes them one checked value (with `times` for moments and steps), as `window` has it for aggregates
-   and `lists` for lists; a fault names its parameter.
+3. `parameters` makes them one checked value (with `times` for moments), as `window` has it for aggregates (with
+   `steps` and `functions`), `points` for points and `lists` for lists; a fault names its parameter.
 4. `shares` has whoever asks much at a time wait for itself; `limits` refuses what is past a bound, naming the setting
    and how to ask for less.
-5. `store` asks the `catalog` which fields the metrics name (`facts`), and `planner` decides what to read from where.
-6. `statements` composes the SQL: points are aggregated by series first, and joined to their tags after;
-   `conditions` has what matchers choose.
+5. `store` asks the `catalog` which fields the metrics name (`facts`) and what there is of rollups, and `planner`
+   decides what to read: `composition` cuts the range (`ranges`) into stretches of rollups and of points.
+6. `scans` and `statements` compose the SQL: points are aggregated by series first, and joined to their tags after;
+   `functions` says how, `conditions` has what matchers choose.
 7. `database` runs it with the role tidemark_query, for as long as the client stays and no longer than its timeout.
-8. `answers` gives the rows their shape.
+8. `answers` gives the rows their shape, after `fill` has added the windows without points.
+   Points themselves are read by `reader`, with `point_statements`, and `found` has their shape.
    Lists go a way of their own: `directory` has `list_statements` compose the SQL, and makes of its rows a table
    (`tables`) that is read in batches, a page of it (`pages`), or newest points (`newest`).
 9. `sending` writes a table as it is read, in the format that the client likes (`formats`, `negotiation`,
