@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
@@ -15,6 +16,9 @@ HOST = "host"
 """The tag that stands for `catalog.series.host`, which the first of ingest's host tags has filled."""
 
 OPERATORS: dict[Operator, LiteralString] = {"=": "=", "!=": "<>", "=~": "~", "!~": "!~"}
+
+WORDS = re.compile(r"[A-Za-z0-9_:/@ -]*(?:\|[A-Za-z0-9_:/@ -]*)*")
+"""A regular expression that only lists values: nothing in it has another meaning than itself."""
 
 CHECK_REGEX: LiteralString = "SELECT '' ~ %(plain)s, '' ~ %(anchored)s"
 """Compiles a regular expression as written too: anchored, `a)|(b` would be well formed and match too much."""
@@ -67,6 +71,13 @@ def _condition(number: int, matcher: Matcher) -> Statement:
         return Statement(
             sql.SQL("s.tags @> {}").format(sql.Placeholder(value)),
             {value: Jsonb({matcher.tag: matcher.value})},
+        )
+    if matcher.is_regex and WORDS.fullmatch(matcher.value):
+        # Comparing with a list takes a fraction of what the expression would, for each series there is.
+        compared = sql.SQL("{} = ANY ({})" if matcher.operator == "=~" else "{} <> ALL ({})")
+        return Statement(
+            compared.format(tag_value(matcher.tag, tag), sql.Placeholder(value)),
+            {tag: matcher.tag, value: matcher.value.split("|")},
         )
     operator = sql.SQL(OPERATORS[matcher.operator])
     return Statement(

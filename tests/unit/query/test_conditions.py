@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from query.conditions import anchored
+from query.conditions import anchored, matching
+from query.parameters import Matcher
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,25 @@ from query.conditions import anchored
 def test_an_anchored_pattern_matches_whole_values(pattern: str, value: str, matches: bool) -> None:
     """As in Prometheus, a matcher's expression is about the whole value. (Python's dialect agrees on these.)"""
     assert bool(re.search(anchored(pattern), value)) is matches
+
+
+@pytest.mark.parametrize(
+    ("pattern", "values"),
+    [
+        ("web-1", ["web-1"]),
+        ("web-1|web-2", ["web-1", "web-2"]),
+        ("|a", ["", "a"]),
+        ("", [""]),
+        ("a.b", None),
+        ("a*", None),
+        ("(a|b)", None),
+        ("(?i)a", None),
+        ("a\\|b", None),
+        ("ä|b", None),
+    ],
+)
+def test_a_list_of_values_is_compared_as_one(pattern: str, values: list[str] | None) -> None:
+    """An expression without a sign of its own but | is not run for every series, and means the same."""
+    for operator in ("=~", "!~"):
+        found = matching([Matcher("host", operator, pattern)]).parameters["match_0"]
+        assert found == (values if values is not None else anchored(pattern))
