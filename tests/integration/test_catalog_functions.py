@@ -141,7 +141,7 @@ def test_a_table_that_was_dropped_by_hand_is_made_anew(ingest: psycopg.Connectio
     ensure_fields(ingest, "m", ["a", "b"])
     (before,) = ensure_series(ingest, "m", {"host": "x"})
     epoch = ingest.execute("SELECT catalog.epoch()").fetchone()
-    owner.execute("DROP TABLE points.m CASCADE")
+    owner.execute("SELECT catalog.drop_rollups(id, '10m') FROM catalog.measurement; DROP TABLE points.m CASCADE")
     assert ensure_fields(ingest, "m", ["c"]) == {"c": "c"}
     assert ensure_series(ingest, "m", {"host": "x"}) != [before]
     assert columns(owner, "metrics.m") == ["time", "host", "tags", "c"]

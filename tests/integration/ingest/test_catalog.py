@@ -39,8 +39,9 @@ CHANGES = {
     "series deleted": "TRUNCATE points.m; DELETE FROM catalog.series; ALTER TABLE catalog.series ALTER id RESTART",
     "measurement dropped": "SELECT catalog.drop_measurement('m'); ALTER TABLE catalog.series ALTER id RESTART",
     "all taken out by hand": (
-        "DROP TABLE points.m CASCADE; DELETE FROM catalog.series; DELETE FROM catalog.field; "
-        "DELETE FROM catalog.measurement; ALTER TABLE catalog.series ALTER id RESTART"
+        "SELECT catalog.drop_rollups(id, '10m') FROM catalog.measurement; DROP TABLE points.m CASCADE; "
+        "DELETE FROM catalog.series; DELETE FROM catalog.field; DELETE FROM catalog.measurement; "
+        "ALTER TABLE catalog.series ALTER id RESTART"
     ),
     "tags changed": "TRUNCATE points.m; UPDATE catalog.series SET tags = jsonb_build_object('host', 'x' || id)",
 }

@@ -198,7 +198,7 @@ async def test_a_table_dropped_by_hand_is_made_again(
     known: Ingest, write: Write, together: Together, owner: psycopg.Connection
 ) -> None:
     """Its new points are committed under series of their own; others of the group do not suffer."""
-    owner.execute("DROP TABLE points.m CASCADE")
+    owner.execute("SELECT catalog.drop_rollups(id, '10m') FROM catalog.measurement; DROP TABLE points.m CASCADE")
     replies = await together(known, f"m,host=a f=1 {T}", f"busy f=2 {T}", f"m,host=b f=3 {T}")
     assert [reply.status for reply in replies] == [204, 204, 204]
     assert known.rows("SELECT host, f FROM m ORDER BY host") == [("a", 1.0), ("b", 3.0)]
@@ -209,6 +209,7 @@ async def test_a_column_dropped_by_hand_fails_nobody_else(
     hasty: Ingest, write: Write, together: Together, owner: psycopg.Connection
 ) -> None:
     """What the catalog has and the table lacks is told to those who send it, again and again, and to no others."""
+    owner.execute("SELECT catalog.drop_rollups(id, '10m') FROM catalog.measurement")
     owner.execute("ALTER TABLE points.m DROP COLUMN f CASCADE")
     replies = await together(hasty, f"m,host=a f=1 {T}", f"busy f=2 {T}")
     assert [reply.status for reply in replies] == [503, 204]
