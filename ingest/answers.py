@@ -12,19 +12,23 @@ from service.errors import error_body
 from service.web import json_response
 
 DURABILITY = "Tidemark-Durability"
+POSITION = "Tidemark-Position"
 SKIPPED = "Tidemark-Skipped-Fields"
 
 
-def answer(batch: Batch, durability: str = "committed") -> web.Response:
+def answer(batch: Batch, durability: str = "committed", position: str | None = None) -> web.Response:
     """The answer to a request whose accepted points are kept.
 
     204 when every point was accepted, else 400 with the rejected ones listed. Headers say how the points are
-    kept, `committed` or `spooled`, and which fields were left out of them (names percent-encoded, the first ten).
+    kept, `committed` (and by which position of the database's log, if it is known) or `spooled`, and which fields were
+    left out of them (names percent-encoded, the first ten).
     """
     headers = {}
     accepted = batch.accepted_count
     if accepted or not batch.rejected_count:
         headers[DURABILITY] = durability
+        if position is not None:
+            headers[POSITION] = position
     if batch.skipped:
         headers[SKIPPED] = ", ".join(quote(name) for name in batch.skipped)
     if not batch.rejected_count:

@@ -25,6 +25,10 @@ ANSWER_SECONDS = 5.0
 URL_FORM = "postgresql://user:password@host:port/database, with %2F for / and %40 for @ in the password"
 READY = "SELECT catalog.edition()::text, current_setting('transaction_read_only')::boolean"
 
+POSITION = "SELECT ltrim(left(pg_walfile_name(at), 8), '0') || '-' || at FROM pg_current_wal_insert_lsn() AS at"
+"""The timeline and the log's end, both hexadecimal: whatever is committed by now lies before it. Not where the log is
+flushed: with synchronous_commit off that may be behind."""
+
 DATABASE_ERRORS = (
     DatabaseAwayError,
     OSError,
@@ -98,19 +102,18 @@ async def connected(pool: Pool) -> AsyncIterator[Connection]:
 
 
 @asynccontextmanager
-async def transaction(pool: Pool, lock_seconds: float) -> AsyncIterator[Connection]:
-    """A connection in a transaction that waits for any lock no longer than this, committed when all goes well."""
-    async with connected(pool) as connection:
-        begin = f"BEGIN; SET LOCAL lock_timeout = {round(lock_seconds * 1000)}"
-        await connection.execute(begin, timeout=ANSWER_SECONDS)
-        try:
-            yield connection
-        except UNCERTAIN:
-            raise  # the connection is about to be closed
-        except BaseException:
-            await _roll_back(connection)
-            raise
-        await connection.execute("COMMIT")
+async def transaction(connection: Connection, lock_seconds: float) -> AsyncIterator[None]:
+    """A transaction of a connection's that waits for any lock no longer than this, committed when all goes well."""
+    begin = f"BEGIN; SET LOCAL lock_timeout = {round(lock_seconds * 1000)}"
+    await connection.execute(begin, timeout=ANSWER_SECONDS)
+    try:
+        yield
+    except UNCERTAIN:
+        raise  # the connection is about to be closed
+    except BaseException:
+        await _roll_back(connection)
+        raise
+    await connection.execute("COMMIT")
 
 
 async def _roll_back(connection: Connection) -> None:

@@ -15,7 +15,7 @@ from service.errors import HttpError, Unavailable
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One request's points; `done` gets a result when they are committed, or the error for the client.
+    """One request's points; `done` gets their position when they are committed, or the error for the client.
 
     A job waits (for its turn, or for the next try), or it is under way (the database answers, and is at work on
     it). Its time ends its waiting: one that is under way may be committed yet, and is waited for, unless it is
@@ -25,11 +25,13 @@ class Job:
     batch: Batch
     is_repeatable: bool = False
     """Whether its points are written again when this comes to nothing: nobody need wait for what is uncertain."""
-    done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    done: asyncio.Future[str | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     shapes: list[Columns] = field(default_factory=list)
     """The points with their series' ids; empty until they are known."""
     epoch: str = ""
     """Of the catalog, in which the ids are good."""
+    position: str | None = None
+    """Of the database's log, after the last transaction with points of it; None while it is not known."""
     queued_at: float = 0.0
     """When it began to wait for a copier, by `time.monotonic`."""
     setback: Meaning | None = None
@@ -94,7 +96,7 @@ class Job:
     def succeed(self) -> None:
         """Its points are committed."""
         if not self.done.done():
-            self.done.set_result(None)
+            self.done.set_result(self.position)
 
     def fail(self, error: HttpError) -> None:
         """Its points are not, and this is why."""

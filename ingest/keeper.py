@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -28,7 +29,14 @@ from service.errors import Unavailable
 
 log = logs.get(__name__)
 
-Durability = Literal["committed", "spooled"]
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How points are kept."""
+
+    durability: Literal["committed", "spooled"]
+    position: str | None = None
+    """Of the database's log, `timeline-lsn`, by which they are committed; unknown for those that are spooled."""
 
 
 class Keeper:
@@ -52,7 +60,7 @@ class Keeper:
         received_us: int,
         body: bytes,
         has_left: Callable[[], bool],
-    ) -> Durability:
+    ) -> Kept:
         """Keep the batch's accepted points, which were decoded from `body`; some may still be rejected.
 
         `has_left` tells whether the client has. It may have sent the same again since, and a correction of that: what
@@ -61,29 +69,25 @@ class Keeper:
         Raises `Unavailable` when nobody can take them now, `BadRequest` when the database refuses a value.
         """
         if self._spool is None or not batch.accepted_count:
-            await self._writer.write(batch)
-            return "committed"
+            return Kept("committed", await self._writer.write(batch))
         first_us, last_us = _times(batch)
         outage = Unavailable("the database cannot take points now")
         is_tried = self._may_go_past(first_us, last_us) and not self._writer.is_out
         if is_tried:
             try:
-                await self._writer.write(batch, is_repeatable=True)
+                return Kept("committed", await self._writer.write(batch, is_repeatable=True))
             except Unavailable as error:
                 if has_left():
                     raise
                 outage = error
-            else:
-                return "committed"
         request = Request(form, precision_ns, received_us, first_us, last_us, batch.accepted_count, body)
         try:
             await self._spool_up(request, self._spool)
         except SpoolUnavailable as error:
             if is_tried or not self._may_go_past(first_us, last_us):
                 raise Unavailable(f"{outage.message}, and {error}") from error
-            await self._writer.write(batch, is_repeatable=True)
-            return "committed"
-        return "spooled"
+            return Kept("committed", await self._writer.write(batch, is_repeatable=True))
+        return Kept("spooled")
 
     def _may_go_past(self, first_us: int, last_us: int) -> bool:
         """Whether points of these times may be written now: nothing that was sent before them is to come after them."""

@@ -28,7 +28,7 @@ from psycopg import sql
 from ingest import merge
 from ingest.catalog import EPOCH, Catalog
 from ingest.copy import Columns, by_key, encode, gather
-from ingest.database import DATABASE_ERRORS, Connection, Pool, transaction
+from ingest.database import DATABASE_ERRORS, POSITION, Connection, Pool, connected, transaction
 from ingest.instruments import Instruments
 from ingest.job import Job
 from ingest.portions import Portions
@@ -62,6 +62,9 @@ UNSTAGE = sql.SQL("DROP TABLE {staging}")
 SHORT_WAIT_SECONDS = 0.25
 LONG_WAIT_SECONDS = 1.5
 """How long to wait for a lock. The long wait gives PostgreSQL's deadlock_timeout, a second, time to tell."""
+
+POSITION_SECONDS = 1.0
+"""How long the answer to points that are committed waits for their position in the log."""
 
 Shapes = Sequence[tuple[Columns, bytes]]
 """Points of one shape, and the same encoded for COPY."""
@@ -172,17 +175,33 @@ class Ladder:
             raise UncopiedError from error
 
     async def _transaction(self, jobs: Sequence[Job], shapes: Shapes, put: Put, lock_seconds: float) -> None:
-        async with transaction(self._pool, lock_seconds) as connection:
-            for job in jobs:
-                job.set_out()
-            for measurement, of_measurement in groupby(shapes, key=lambda shape: shape[0].measurement):
-                await put(connection, measurement, list(of_measurement))
-            # Read last: had the epoch changed before this, nothing is committed; afterwards, nothing is mistaken.
-            epoch = await connection.fetchval(EPOCH)
-            self._catalog.saw(epoch)
-            if any(job.epoch != epoch for job in jobs):
-                raise StaleCatalogError("the catalog is another one")
-        self._instruments.batch_points.observe(sum(len(columns) for columns, _ in shapes))
+        is_committed, position = False, None
+        try:
+            async with connected(self._pool) as connection:
+                async with transaction(connection, lock_seconds):
+                    for job in jobs:
+                        job.set_out()
+                    await self._put(connection, jobs, shapes, put)
+                is_committed = True
+                self._instruments.batch_points.observe(sum(len(columns) for columns, _ in shapes))
+                position = await connection.fetchval(POSITION, timeout=POSITION_SECONDS)
+        except DATABASE_ERRORS as error:
+            if not is_committed:
+                raise
+            # They are committed all the same, and only their client cannot be told where in the log.
+            self._instruments.database_errors.labels(sqlstate(error)).inc()
+            log.warning("the position of committed points is not known", sqlstate=sqlstate(error), error=summary(error))
+        for job in jobs:
+            job.position = position
+
+    async def _put(self, connection: Connection, jobs: Sequence[Job], shapes: Shapes, put: Put) -> None:
+        for measurement, of_measurement in groupby(shapes, key=lambda shape: shape[0].measurement):
+            await put(connection, measurement, list(of_measurement))
+        # Read last: had the epoch changed before this, nothing is committed; afterwards, nothing is mistaken.
+        epoch = await connection.fetchval(EPOCH)
+        self._catalog.saw(epoch)
+        if any(job.epoch != epoch for job in jobs):
+            raise StaleCatalogError("the catalog is another one")
 
     async def _copy(self, connection: Connection, measurement: str, shapes: Shapes) -> None:
         await _copy_into(connection, "points", measurement, shapes)

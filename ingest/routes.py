@@ -1,7 +1,8 @@
 """The endpoints that take points: each reads a body, has it decoded, has it written, and answers.
 
 204 says that every point is kept: committed, or in the spool, as the header Tidemark-Durability tells. 400 may say that
-some are: its body has the number, and lists the rejected ones. Any other status promises nothing.
+some are: its body has the number, and lists the rejected ones. Any other status promises nothing. Tidemark-Position
+says by where in the database's log the points are committed: whoever names it to query has them in the answer.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ingest.budget import Budget, Hold
 from ingest.catalog import Catalog
 from ingest.decoders import Decoders
 from ingest.instruments import Instruments
-from ingest.keeper import Durability, Keeper
+from ingest.keeper import Keeper, Kept
 from ingest.points import Batch
 from ingest.settings import IngestSettings
 from ingest.timestamps import precision_ns
@@ -91,14 +92,12 @@ async def _take(request: web.Request, intake: Intake, protocol: str, form: str, 
         batch = Batch(intake.decoders.cache.limits, intake.catalog.generation)
         await _decode(intake.decoders.decode(form, body, batch, unit_ns, received_us), batch, hold)
         try:
-            durability = await intake.keeper.keep(
-                batch, form, unit_ns, received_us, body, lambda: request.transport is None
-            )
+            kept = await intake.keeper.keep(batch, form, unit_ns, received_us, body, lambda: request.transport is None)
         except HttpError as error:
             _count_failure(batch, intake.instruments, protocol, error)
             raise
-    _count(batch, intake.instruments, protocol, durability)
-    return answer(batch, durability)
+    _count(batch, intake.instruments, protocol, kept)
+    return answer(batch, kept.durability, kept.position)
 
 
 async def _decode(steps: AsyncIterator[None], batch: Batch, hold: Hold) -> None:
@@ -108,8 +107,8 @@ async def _decode(steps: AsyncIterator[None], batch: Batch, hold: Hold) -> None:
         held = batch.size_bytes
 
 
-def _count(batch: Batch, instruments: Instruments, protocol: str, durability: Durability) -> None:
-    taken = instruments.accepted if durability == "committed" else instruments.kept
+def _count(batch: Batch, instruments: Instruments, protocol: str, kept: Kept) -> None:
+    taken = instruments.accepted if kept.durability == "committed" else instruments.kept
     taken.labels(protocol).inc(batch.accepted_count)
     instruments.skipped_fields.inc(batch.skipped_count)
     for reason, count in batch.rejected.items():

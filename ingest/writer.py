@@ -59,9 +59,10 @@ class Writer:
         instruments.queued_requests.set_function(lambda: len(self._ready))
         instruments.split_requests.set_function(lambda: len(self._too_much))
 
-    async def write(self, batch: Batch, *, is_repeatable: bool = False) -> None:
+    async def write(self, batch: Batch, *, is_repeatable: bool = False) -> str | None:
         """Commit the batch's accepted points; some may still be rejected, past a limit of the catalog.
 
+        Returns the position in the database's log by which they are committed, `timeline-lsn`, if it is known.
         Raises `Unavailable` when the database does not take them in time, `BadRequest` when it refuses a value. With
         `is_repeatable` it is not waited for what the database is at work on: that may be committed all the same.
         """
@@ -69,7 +70,7 @@ class Writer:
         timer = asyncio.get_running_loop().call_later(self._settings.retry_seconds, job.end_wait)
         self._queue(job)
         try:
-            await job.done
+            return await job.done
         except Unavailable:
             self._instruments.rungs.labels("give_up").inc()
             self.is_out = self.is_out or job.setback not in (Meaning.UNKNOWN, Meaning.TOO_MUCH)
