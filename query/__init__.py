@@ -1,9 +1,12 @@
 """The read path. The life of a query, in reading order:
 
-1. `__main__` reads the settings; `app` wires the parts together; `database` connects, and watches for readiness.
+1. `__main__` reads the settings; `app` wires the parts together; `database` connects to a server, and `watch` looks
+   whether it is ready.
 2. `routes` takes the parameters of a request, from its query string or its JSON body.
 3. `parameters` makes them one checked value (with `times` for moments), as `window` has it for aggregates (with
-   `steps` and `functions`), `points` for points and `lists` for lists; a fault names its parameter.
+   `steps` and `functions`), `points` for points and `lists` for lists; a fault names its parameter. `servers` settles
+   who answers: the primary, or a replica that is fresh enough (`standing`) and has come to the `position` that the
+   request names.
 4. `shares` has whoever asks much at a time wait for itself; `limits` refuses what is past a bound, naming the setting
    and how to ask for less.
 5. `store` asks the `catalog` which fields the metrics name (`facts`) and what there is of rollups, and `planner`

@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 
 from query import openapi
 from query.catalog import Catalog
-from query.database import Database
 from query.directory import Directory
 from query.instruments import Instruments
 from query.limits import Limited
@@ -21,6 +20,7 @@ from query.page.routes import Page
 from query.reader import Reader
 from query.routes import Routes
 from query.sending import Sender
+from query.servers import SERVER, Servers, answering
 from query.settings import QuerySettings
 from query.shares import Shares
 from query.storage import Storage
@@ -33,30 +33,26 @@ def create_app(settings: QuerySettings) -> web.Application:
     """An application that answers from the database at `settings.database_url`, whenever that is there."""
     registry = CollectorRegistry()
     instruments = Instruments(registry)
-    database = Database(settings, instruments)
-    storage = Storage(database, instruments, settings.storage_seconds)
+    servers = Servers(settings, instruments)
+    storage = Storage(servers, instruments, settings.storage_seconds)
 
     async def status() -> Mapping[str, Any]:
-        return {
-            "version": VERSION,
-            "edition": database.edition,
-            "migration": database.migration,
-            "storage": storage.seen,
-            "search": "part" if database.similarity is None else "likeness",
-        }
+        return {"version": VERSION, **servers.status(), "storage": storage.seen}
 
     app = shell.create_app(
-        shell.Shell("query", not_ready=lambda: database.not_ready, status=status, registry=registry),
+        shell.Shell("query", not_ready=lambda: servers.not_ready, status=status, registry=registry),
         max_body_bytes=settings.max_body_bytes,
     )
     app.middlewares.append(_count_failures(instruments))
-    app.cleanup_ctx.append(database.opened)
+    app.cleanup_ctx.append(servers.opened)
     app.cleanup_ctx.append(storage.opened)
-    catalog = Catalog(database)
+    app.on_response_prepare.append(_name_server)
+    catalog = Catalog(servers)
     routes = Routes(
-        Store(database, catalog, settings),
-        Reader(database, catalog, settings),
-        Directory(database, catalog, settings),
+        servers,
+        Store(servers, catalog, settings),
+        Reader(servers, catalog, settings),
+        Directory(servers, catalog, settings),
         Shares(settings, instruments),
         Sender(settings, instruments),
         settings.body_timeout_seconds,
@@ -74,6 +70,12 @@ def server_options(settings: QuerySettings) -> dict[str, Any]:
         "shutdown_timeout": settings.shutdown_seconds,
         "max_line_size": settings.max_url_bytes,
     }
+
+
+async def _name_server(_: web.Request, response: web.StreamResponse) -> None:
+    """Tell the client which server's points it gets."""
+    if (name := answering()) is not None:
+        response.headers[SERVER] = name
 
 
 def _count_failures(instruments: Instruments) -> Middleware:

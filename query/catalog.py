@@ -10,10 +10,10 @@ import psycopg
 
 from query import catalog_statements, conditions
 from query.composition import Rollup, size_of
-from query.database import Database
 from query.facts import FieldFact, Measurement, missing, splits
 from query.parameters import Matcher
 from query.planner import State
+from query.servers import Servers
 from query.times import shortened
 from service.errors import BadRequest, NotFound
 
@@ -24,7 +24,7 @@ NAMES_SUGGESTED = 10
 class Catalog:
     """What the database knows of names."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Servers) -> None:
         self._database = database
 
     async def facts(self, metrics: Sequence[str]) -> list[FieldFact]:

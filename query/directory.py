@@ -10,7 +10,6 @@ from typing import Any
 from query import limits, list_statements
 from query.catalog import Catalog
 from query.conditions import Statement
-from query.database import Database
 from query.facts import FieldFact, Measurement
 from query.limits import Limited
 from query.list_statements import Part, Scope
@@ -28,6 +27,7 @@ from query.lists import (
 )
 from query.newest import Newest
 from query.pages import Page, Search
+from query.servers import Servers
 from query.settings import QuerySettings
 from query.tables import Batches, Column, ListDocument, Row, Table, texts
 
@@ -51,7 +51,7 @@ class Directory:
     `Limited` past a bound, `Unavailable` while the database is away; so does the reading of the table's rows.
     """
 
-    def __init__(self, database: Database, catalog: Catalog, settings: QuerySettings) -> None:
+    def __init__(self, database: Servers, catalog: Catalog, settings: QuerySettings) -> None:
         self._database = database
         self._catalog = catalog
         self._settings = settings

@@ -40,18 +40,36 @@ class Instruments:
             ["reason"],
             registry=registry,
         )
-        self.connections = Gauge("query_connections", "Database connections, idle ones included.", registry=registry)
-        self.waiting = Gauge("query_waiting", "Requests waiting for a connection.", registry=registry)
+        self.connections = Gauge(
+            "query_connections", "Database connections, idle ones included, by server.", ["server"], registry=registry
+        )
+        self.waiting = Gauge(
+            "query_waiting", "Requests waiting for a connection, by server.", ["server"], registry=registry
+        )
         self.waiting_for_share = Gauge(
             "query_waiting_for_share", "Requests waiting for others of their client to be answered.", registry=registry
         )
         self.database_up = Gauge(
-            "query_database_up", "1 while the database answers and is migrated, else 0.", registry=registry
+            "query_database_up",
+            "1 while the server answers and is migrated, else 0; primary or replica.",
+            ["server"],
+            registry=registry,
+        )
+        self.reads = Counter(
+            "query_reads",
+            "Requests by server, and why it was chosen: the only one, asked for (strong), fresh or reached (a "
+            "replica), or what is wrong with the replica (new, away, foreign, promoted, timeline, lagging, "
+            "not_reached, failed). What the replica failed to do counts again for the primary.",
+            ["server", "reason"],
+            registry=registry,
+        )
+        self.replica_behind = Gauge(
+            "query_replica_behind_seconds", "How far the replica is behind the primary, at most.", registry=registry
         )
         self.database_info = Gauge(
             "query_database_info",
             "Always 1; the labels say what the server is.",
-            SERVER_FACTS,
+            ["server", *SERVER_FACTS],
             registry=registry,
         )
         self.jobs = Gauge(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, get_origin
@@ -28,6 +28,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from query.position import ALLOWED_POSITIONS, WRITTEN, Position, parse_position
 from query.times import EARLIEST, TIMES, parse_time, shortened, written
 from service.errors import BadRequest
 
@@ -189,12 +190,36 @@ Matchers = Annotated[
 ]
 
 
+def _position(value: object) -> Position:
+    return parse_position(value)
+
+
+Positions = Annotated[
+    tuple[
+        Annotated[InstanceOf[Position], BeforeValidator(_position), text_like(WRITTEN, "1-0/16B3748")],
+        ...,
+    ],
+    BeforeValidator(one_or_more),
+    AfterValidator(unique),
+]
+
+
 class Request(BaseModel):
     """The base of every request: frozen, and an unknown parameter is a fault."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
     comma_separated: ClassVar[frozenset[str]] = frozenset()
     """Lists that a text may hold with commas between."""
+
+    consistency: Literal["fresh", "strong"] = Field(
+        "fresh",
+        description="fresh (the replica, if there is one that is fresh enough), strong (the primary)",
+    )
+    position: Positions = Field(
+        (),
+        description=f"{ALLOWED_POSITIONS}: the answer has what was committed by then; repeatable, all must hold; also "
+        "the request's header of that name",
+    )
 
 
 def from_query(model: type[Request], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -227,6 +252,15 @@ def from_json(body: bytes) -> dict[str, Any]:
     return {name: value for name, value in data.items() if value is not None}
 
 
+def with_header(data: dict[str, Any], lines: Sequence[str]) -> dict[str, Any]:
+    """The same parameters with the positions that a request's headers add, which may have several, comma-separated."""
+    given = data.get("position", ())
+    added = [part for line in lines for part in line.split(",") if part.strip()]
+    if not added or not isinstance(given, str | list | tuple):
+        return data
+    return {**data, "position": [*([given] if isinstance(given, str) else given), *added]}
+
+
 def parse(model: type[RequestT], data: Mapping[str, Any], now: datetime) -> RequestT:
     """The checked request. Raises `BadRequest` that names every parameter with a fault; `now` is in UTC."""
     try:
@@ -241,7 +275,8 @@ def parse(model: type[RequestT], data: Mapping[str, Any], now: datetime) -> Requ
 def _explain(model: type[Request], fault: ErrorDetails) -> str:
     name = shortened(str(fault["loc"][0]))
     if fault["type"] == "extra_forbidden":
-        return f"{name}: there is no such parameter; allowed: {', '.join([*model.model_fields, FORMAT])}"
+        own = [one for one in model.model_fields if one not in Request.model_fields]
+        return f"{name}: there is no such parameter; allowed: {', '.join([*own, FORMAT, *Request.model_fields])}"
     if fault["type"] == "value_error":
         text = str(fault["ctx"]["error"])
     elif fault["type"] == "literal_error":

@@ -8,11 +8,11 @@ from contextlib import aclosing
 from query import limits, planner, point_statements
 from query.catalog import Catalog
 from query.conditions import Statement
-from query.database import Database
 from query.facts import FieldFact, missing
 from query.found import Found
 from query.pages import Page
 from query.points import Place, PointsRequest
+from query.servers import Servers
 from query.settings import QuerySettings
 from query.tables import Batches, Table
 from service.errors import BadRequest
@@ -23,7 +23,7 @@ PAGES = "ask for them in pages by limit and after, or for fewer by metric, where
 class Reader:
     """What query reads and hands on as it is."""
 
-    def __init__(self, database: Database, catalog: Catalog, settings: QuerySettings) -> None:
+    def __init__(self, database: Servers, catalog: Catalog, settings: QuerySettings) -> None:
         self._database = database
         self._catalog = catalog
         self._settings = settings

@@ -15,8 +15,10 @@ from query.directory import Directory
 from query.formats import Format
 from query.parameters import RequestT
 from query.points import PointsRequest
+from query.position import HEADER
 from query.reader import Reader
 from query.sending import Sender
+from query.servers import Servers
 from query.shares import Shares
 from query.store import Store
 from query.tables import Table
@@ -29,6 +31,7 @@ class Routes:
 
     def __init__(
         self,
+        servers: Servers,
         store: Store,
         reader: Reader,
         directory: Directory,
@@ -36,6 +39,7 @@ class Routes:
         sender: Sender,
         body_timeout_seconds: float,
     ) -> None:
+        self._servers = servers
         self._store = store
         self._reader = reader
         self._directory = directory
@@ -74,7 +78,7 @@ class Routes:
         return answering
 
     async def _asked(self, model: type[RequestT], request: web.Request) -> tuple[RequestT, Format]:
-        """What a request asks for, and in which format it wants to hear it."""
+        """What a request asks for, and in which format it wants to hear it; who answers it is settled as well."""
         data: dict[str, Any]
         if request.method == "POST":
             if request.query_string:
@@ -87,7 +91,10 @@ class Routes:
                 raise BadRequest(f"{name}: it stands in the path, and cannot be a parameter too", parameter=name)
             data[name] = value
         form = formats.choose(data.pop(parameters.FORMAT, None), request.headers.get("Accept"))
-        return parameters.parse(model, data, datetime.now(UTC)), form
+        data = parameters.with_header(data, request.headers.getall(HEADER, []))
+        parsed = parameters.parse(model, data, datetime.now(UTC))
+        await self._servers.choose(parsed.consistency, parsed.position)
+        return parsed, form
 
     async def _body(self, request: web.Request) -> bytes:
         try:

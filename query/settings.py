@@ -22,6 +22,15 @@ class QuerySettings(Settings):
         description="the database, as a postgresql:// URL",
         validation_alias=AliasChoices("QUERY_DATABASE_URL", "DATABASE_URL", "database_url"),
     )
+    replica_url: SecretStr | None = Field(
+        None, description="a streaming replica of the database to read from, as a postgresql:// URL"
+    )
+    replica_max_lag_seconds: float = Field(
+        5.0, ge=2, description="how far the replica may be behind; further behind, the primary is read"
+    )
+    replica_wait_seconds: float = Field(
+        0.1, ge=0, description="longest wait for the replica to reach a position asked for; then the primary is read"
+    )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
@@ -87,9 +96,11 @@ class QuerySettings(Settings):
         4096, ge=1, description="length of one tag in by, one matcher, or a text to search, in UTF-8"
     )
 
-    @field_validator("database_url")
+    @field_validator("database_url", "replica_url")
     @classmethod
-    def _is_an_address(cls, value: SecretStr) -> SecretStr:
+    def _is_an_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
         try:
             conninfo_to_dict(value.get_secret_value())
         except ProgrammingError:

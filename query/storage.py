@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 from aiohttp import web
 
-from query.database import Database
 from query.instruments import Instruments
+from query.servers import Servers
 from service import logs
 from service.errors import HttpError
 
@@ -40,7 +40,7 @@ FIRST_LOOK_SECONDS = 1.0
 class Storage:
     """The last look. `opened` is the resource of an application that goes on looking."""
 
-    def __init__(self, database: Database, instruments: Instruments, seconds: float) -> None:
+    def __init__(self, database: Servers, instruments: Instruments, seconds: float) -> None:
         self._database = database
         self._instruments = instruments
         self._seconds = seconds

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 from query import answers, limits, planner, statements
 from query.catalog import Catalog
-from query.database import Database
 from query.fill import filled_batches
 from query.planner import Plan, State
+from query.servers import Servers
 from query.settings import QuerySettings
 from query.tables import Batches, Table
 from query.window import AggregateRequest
@@ -18,7 +18,7 @@ from query.window import AggregateRequest
 class Store:
     """Everything that query computes from points."""
 
-    def __init__(self, database: Database, catalog: Catalog, settings: QuerySettings) -> None:
+    def __init__(self, database: Servers, catalog: Catalog, settings: QuerySettings) -> None:
         self._database = database
         self._catalog = catalog
         self._settings = settings

@@ -12,8 +12,9 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
-from query.database import NEEDED_MIGRATION, conninfo
+from query.database import conninfo
 from query.settings import QuerySettings
+from query.watch import NEEDED_MIGRATION
 from sql.migrate import migrate
 from tests.integration.query.conftest import Database, Query, ServeQuery
 from tests.integration.query.reference import Point
@@ -39,7 +40,7 @@ async def test_the_connections_have_the_least_privilege(database: str) -> None:
     """Query's own connections act as tidemark_query, read only, in UTC, with a timeout; and cannot write."""
     settings = QuerySettings(database_url=SecretStr(database), statement_timeout_seconds=7)
     names = ("role", "search_path", "default_transaction_read_only", "statement_timeout", "TimeZone")
-    with psycopg.connect(conninfo(settings), autocommit=True) as connection:
+    with psycopg.connect(conninfo(settings.database_url, settings), autocommit=True) as connection:
         values = [connection.execute("SELECT current_setting(%s)", [name]).fetchall()[0][0] for name in names]
         assert values == ["tidemark_query", "metrics,public", "on", "7s", "UTC"]
         connection.execute("SET default_transaction_read_only = off")
@@ -56,7 +57,7 @@ async def test_the_sql_of_the_readme_works_as_written(stored: Database) -> None:
     """People and Grafana read the views with the query role, as the design promises."""
     stored.store("metrics", now_points("web-1", "web-2", cpu_usage=12.5, memory_usage=71.0))
     settings = QuerySettings(database_url=SecretStr(stored.url))
-    with psycopg.connect(conninfo(settings)) as connection:
+    with psycopg.connect(conninfo(settings.database_url, settings)) as connection:
         rows = connection.execute(
             "SELECT host, AVG(cpu_usage) FROM metrics WHERE time > NOW() - INTERVAL '1 hour' GROUP BY host;"
         ).fetchall()

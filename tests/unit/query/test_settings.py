@@ -60,7 +60,7 @@ def test_a_connection_starts_with_the_role_and_the_bounds() -> None:
         database_url=SecretStr("postgresql://me:secret@db:5433/metrics?options=-c%20work_mem%3D64MB&connect_timeout=9"),
         statement_timeout_seconds=1.5,
     )
-    made = conninfo_to_dict(conninfo(settings))
+    made = conninfo_to_dict(conninfo(settings.database_url, settings))
     assert (made["user"], made["password"], made["host"], made["dbname"]) == ("me", "secret", "db", "metrics")
     assert made["connect_timeout"] == "9"
     options = str(made["options"])
