@@ -9,8 +9,8 @@
    measurements, fields and series in the database, or just a copier.
 6. A copier takes all that wait for it, as one group.
 7. `ladder` commits the group, whatever the database says: `copy` encodes it for COPY, `merge` makes its points
-   unique, `portions` divides what is too much for one merge, `sqlstates` classes errors. Every request gets its own
-   outcome.
+   unique, `portions` divides what is too much for one merge, `sqlstates` classes errors, `late` tells readers what
+   changes of times gone by. Every request gets its own outcome.
 8. `answers` tells the client: committed, or spooled, or what was rejected and why.
 9. `drainer` has what was spooled written when the database is back (`replay`), by steps 3 and 5 to 7, in the order that
    matters (`deferred`).

@@ -23,7 +23,8 @@ ANSWER_SECONDS = 5.0
 """How long a server may take to answer a statement that asks nothing of it."""
 
 URL_FORM = "postgresql://user:password@host:port/database, with %2F for / and %40 for @ in the password"
-READY = "SELECT catalog.edition()::text, current_setting('transaction_read_only')::boolean"
+READY = "SELECT catalog.edition()::text, current_setting('transaction_read_only')::boolean, catalog.late_before()"
+"""What is asked of a server; the last is what the newest migration that ingest needs has made."""
 
 POSITION = "SELECT ltrim(left(pg_walfile_name(at), 8), '0') || '-' || at FROM pg_current_wal_insert_lsn() AS at"
 """The timeline and the log's end, both hexadecimal: whatever is committed by now lies before it. Not where the log is
@@ -151,7 +152,7 @@ class Watch:
             self._found(_reason(error))
         else:
             assert answer is not None, "a SELECT without FROM has one row"
-            edition, is_read_only = answer
+            edition, is_read_only, _ = answer
             self._know(json.loads(edition))
             if is_read_only:  # a session goes on with what was the default when it began: try with new ones
                 await self._pool.expire_connections()

@@ -46,6 +46,11 @@ class Instruments:
             buckets=SECONDS,
             registry=registry,
         )
+        self.late_stretches = Counter(
+            "ingest_late_stretches",
+            "Stretches of time noted for readers because points older than a minute were committed.",
+            registry=registry,
+        )
         self.rungs = Counter(
             "ingest_ladder",
             "Steps of the write ladder: groups committed by copy or by merge, groups taken apart (isolate), requests "

@@ -26,11 +26,12 @@ from itertools import groupby
 from psycopg import sql
 
 from ingest import merge
-from ingest.catalog import EPOCH, Catalog
+from ingest.catalog import Catalog
 from ingest.copy import Columns, by_key, encode, gather
 from ingest.database import DATABASE_ERRORS, POSITION, Connection, Pool, connected, transaction
 from ingest.instruments import Instruments
 from ingest.job import Job
+from ingest.late import late_stretches
 from ingest.portions import Portions
 from ingest.sqlstates import (
     Meaning,
@@ -58,6 +59,9 @@ UPSERT = sql.SQL(
 )
 UPDATE = sql.SQL("{0} = coalesce(EXCLUDED.{0}, kept.{0})")
 UNSTAGE = sql.SQL("DROP TABLE {staging}")
+
+SETTLE = "SELECT catalog.epoch(), (extract(epoch FROM catalog.late_before()) * 1000000)::bigint"
+NOTE_LATE = "SELECT catalog.note_late($1, $2, $3)"
 
 SHORT_WAIT_SECONDS = 0.25
 LONG_WAIT_SECONDS = 1.5
@@ -197,11 +201,19 @@ class Ladder:
     async def _put(self, connection: Connection, jobs: Sequence[Job], shapes: Shapes, put: Put) -> None:
         for measurement, of_measurement in groupby(shapes, key=lambda shape: shape[0].measurement):
             await put(connection, measurement, list(of_measurement))
-        # Read last: had the epoch changed before this, nothing is committed; afterwards, nothing is mistaken.
-        epoch = await connection.fetchval(EPOCH)
+        # Read last: had the epoch changed before this, nothing is committed; afterwards, nothing is mistaken. What is
+        # late is told by a moment after the transaction has got its number: readers rely on that order.
+        settled = await connection.fetchrow(SETTLE)
+        assert settled is not None, "a SELECT without FROM has one row"
+        epoch, late_before_us = settled
         self._catalog.saw(epoch)
         if any(job.epoch != epoch for job in jobs):
             raise StaleCatalogError("the catalog is another one")
+        if late := late_stretches([columns for columns, _ in shapes], late_before_us):
+            await connection.execute(
+                NOTE_LATE, [one.measurement for one in late], [one.first for one in late], [one.last for one in late]
+            )
+            self._instruments.late_stretches.inc(len(late))
 
     async def _copy(self, connection: Connection, measurement: str, shapes: Shapes) -> None:
         await _copy_into(connection, "points", measurement, shapes)
