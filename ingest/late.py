@@ -13,7 +13,8 @@ import numpy as np
 from ingest.copy import Columns, Int64
 
 GAP_US = 600 * 1_000_000
-"""Times that are nearer to each other are in one stretch."""
+"""Times that are nearer to each other are in one stretch; those that are twice as far apart are not."""
+MAX_BINS = 1_000_000
 MAX_STRETCHES = 32
 """Of one measurement; the smallest gaps are taken in when there would be more."""
 
@@ -37,12 +38,20 @@ def late_stretches(shapes: Sequence[Columns], before_us: int) -> list[Stretch]:
 
 
 def _stretches(measurement: str, pieces: Sequence[Int64]) -> list[Stretch]:
-    times = np.unique(np.concatenate(pieces))
-    gaps = np.diff(times)
-    cuts = np.flatnonzero(gaps > GAP_US)
+    times = np.concatenate(pieces)
+    first, last = int(times.min()), int(times.max())
+    if last - first <= GAP_US:  # as it is with most bodies
+        return [Stretch(measurement, first, last)]
+    # Marked in bins rather than sorted, which would take longer than to encode them.
+    bin_us = max(GAP_US, (last - first) // MAX_BINS + 1)
+    marks = np.zeros((last - first) // bin_us + 1, bool)
+    marks[(times - first) // bin_us] = True
+    marked = np.flatnonzero(marks)
+    gaps = np.diff(marked)
+    cuts = np.flatnonzero(gaps > 1)
     if len(cuts) >= MAX_STRETCHES:
-        widest = np.argsort(gaps[cuts], kind="stable")[-(MAX_STRETCHES - 1) :]
-        cuts = np.sort(cuts[widest])
-    firsts = times[np.concatenate(([0], cuts + 1))]
-    lasts = times[np.concatenate((cuts, [len(times) - 1]))]
-    return [Stretch(measurement, *pair) for pair in zip(firsts.tolist(), lasts.tolist(), strict=True)]
+        cuts = np.sort(cuts[np.argsort(gaps[cuts], kind="stable")[-(MAX_STRETCHES - 1) :]])
+    begins = first + marked[np.concatenate(([0], cuts + 1))] * bin_us
+    ends = [*begins[1:].tolist(), last + 1]
+    parts = [times[(times >= begin) & (times < end)] for begin, end in zip(begins.tolist(), ends, strict=True)]
+    return [Stretch(measurement, int(part.min()), int(part.max())) for part in parts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ingest.answers import DURABILITY, SKIPPED
+from ingest.answers import DURABILITY, POSITION, SKIPPED
 from ingest.body import DECODINGS
 from ingest.routes import JSON_TYPES, NDJSON_TYPES
 from ingest.timestamps import PRECISIONS_NS
@@ -28,6 +28,7 @@ KEPT = Answer(
     "every point is kept",
     headers={
         DURABILITY: "committed, or spooled: on disk until the database takes it",
+        POSITION: "of what is committed, in the database's log: who names it to query has the points in the answer",
         SKIPPED: "fields that were left out of their points: strings are no metrics",
     },
 )

@@ -6,6 +6,7 @@ sorted, so that those of a series stand together.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
@@ -23,6 +24,12 @@ def columns(plan: Plan) -> tuple[Column, ...]:
     numbers = [Column(f"{value.fn}({value.metric})", _kind(plan, value.fn)) for value in plan.values]
     names = distinct([*(column.name for column in (*time, *numbers)), *request.by])
     return (*texts(*names[len(time) + len(numbers) :]), *time, *numbers)
+
+
+def tag(plan: Plan, document: AggregateDocument, rows: str) -> str:
+    """What tells an answer from others, `rows` being what tells its rows, before windows are filled."""
+    told = document.begin() + repr(plan.request.fill).encode() + rows.encode()
+    return hashlib.blake2b(told, digest_size=16).hexdigest()
 
 
 def _kind(plan: Plan, fn: str) -> Kind:

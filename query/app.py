@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry
 
 from query import openapi
+from query.cache import Cache, Memory
 from query.catalog import Catalog
 from query.directory import Directory
 from query.instruments import Instruments
@@ -18,6 +19,8 @@ from query.limits import Limited
 from query.page.files import read_files
 from query.page.routes import Page
 from query.reader import Reader
+from query.remote import Remote
+from query.reuse import Reuse
 from query.routes import Routes
 from query.sending import Sender
 from query.servers import SERVER, Servers, answering
@@ -50,7 +53,7 @@ def create_app(settings: QuerySettings) -> web.Application:
     catalog = Catalog(servers)
     routes = Routes(
         servers,
-        Store(servers, catalog, settings),
+        Store(servers, catalog, _reuse(app, servers, settings, instruments), settings),
         Reader(servers, catalog, settings),
         Directory(servers, catalog, settings),
         Shares(settings, instruments),
@@ -70,6 +73,21 @@ def server_options(settings: QuerySettings) -> dict[str, Any]:
         "shutdown_timeout": settings.shutdown_seconds,
         "max_line_size": settings.max_url_bytes,
     }
+
+
+def _reuse(app: web.Application, servers: Servers, settings: QuerySettings, instruments: Instruments) -> Reuse | None:
+    """What keeps answers, if they are to be kept."""
+    if settings.cache == "off":
+        return None
+    cache: Cache = Memory(settings.cache_max_bytes, instruments)
+    if settings.cache_url is not None:
+        cache = Remote(settings.cache_url.get_secret_value(), settings, instruments)
+
+    async def close(_: web.Application) -> None:
+        await cache.close()
+
+    app.on_cleanup.append(close)
+    return Reuse(cache, servers, settings, instruments)
 
 
 async def _name_server(_: web.Request, response: web.StreamResponse) -> None:

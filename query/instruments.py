@@ -32,6 +32,34 @@ class Instruments:
         self.rows = Counter(
             "query_rows", "Rows that statements returned, by statement.", ["statement"], registry=registry
         )
+        self.cache_requests = Counter(
+            "query_cache_requests",
+            "Aggregates by what was kept of them: all (hit), some (partial), nothing yet (miss), or nothing can be "
+            "(bypass).",
+            ["outcome"],
+            registry=registry,
+        )
+        self.cache_slots = Counter(
+            "query_cache_windows",
+            "Windows of such answers: reused, or computed, of which some were kept and then changed late, or expired; "
+            "unkeepable have a number that is none.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.cache_bytes = Gauge("query_cache_bytes", "Memory held for what is kept.", registry=registry)
+        self.cache_entries = Gauge("query_cache_entries", "Windows kept in memory.", registry=registry)
+        self.cache_evicted = Counter(
+            "query_cache_evicted", "Windows that had to leave memory for others.", registry=registry
+        )
+        self.cache_errors = Counter(
+            "query_cache_errors",
+            "What went wrong with Redis: timeout, broken, busy (not written), unreadable (not ours).",
+            ["kind"],
+            registry=registry,
+        )
+        self.cache_broken = Gauge(
+            "query_cache_broken", "1 while Redis is left alone after an error, else 0.", registry=registry
+        )
         self.limited = Counter("query_limited", "Requests past a bound, by setting.", ["setting"], registry=registry)
         self.answers = Counter("query_answers", "Answers of rows, by format.", ["format"], registry=registry)
         self.cut_off = Counter(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from query import formats, lists, parameters
 from query.directory import COLUMNS
 from query.newest import SERIES
 from query.parameters import Request
 from query.points import PointsRequest
+from query.sending import CACHE
+from query.servers import SERVER
 from query.tables import Column, Kind
 from query.window import AggregateRequest
 from service import openapi
@@ -44,6 +46,11 @@ FORMAT = Parameter(
     {"type": "string", "enum": list(formats.FORMATS)},
     "the answer's format; absent means what Accept likes best, JSON when it does not say",
 )
+CACHING = {
+    "ETag": "of an answer whose range is settled: known by it, it need not be sent again",
+    CACHE: "hit, partial, miss or bypass: how much of the answer was there already",
+}
+KNOWN = Answer("the answer is the one that If-None-Match names", headers=CACHING)
 REFUSALS = openapi.errors(BadRequest, NotAcceptable, TooManyRequests, Unavailable)
 
 SEARCH: dict[str, JsonSchema] = {
@@ -59,7 +66,7 @@ def document() -> JsonSchema:
 
 def operations() -> list[Operation]:
     """Everything that the service answers."""
-    answers = {200: _rows(_aggregate()), **REFUSALS, **openapi.errors(NotFound)}
+    answers = {200: _rows(_aggregate(), CACHING), 304: KNOWN, **REFUSALS, **openapi.errors(NotFound)}
     summary = "Functions of metrics of one measurement, over windows of time."
     body = openapi.schema_of(AggregateRequest)
     body["properties"][parameters.FORMAT] = {**FORMAT.schema, "description": FORMAT.description}
@@ -106,10 +113,10 @@ def _parameters(model: type[Request]) -> list[Parameter]:
     return [*openapi.parameters_of(model, in_path=("key",), joined=model.comma_separated), FORMAT]
 
 
-def _rows(schema: JsonSchema) -> Answer:
+def _rows(schema: JsonSchema, headers: Mapping[str, str] | None = None) -> Answer:
     """The answer in every format; only JSON has a schema, the others have rows."""
     content = {one.aliases[0]: {} if one.name == "arrow" else TEXT for one in formats.FORMATS.values()}
-    return Answer("the rows", {**content, JSON_TYPE: schema})
+    return Answer("the rows", {**content, JSON_TYPE: schema}, {SERVER: "primary or replica", **(headers or {})})
 
 
 def _listed(name: str, **head: JsonSchema) -> JsonSchema:

@@ -29,6 +29,8 @@ from service.errors import HttpError, TidemarkError
 
 log = logs.get(__name__)
 
+CACHE = "Tidemark-Cache"
+"""The header that says how much of an answer was there already."""
 SLICE_BYTES = 64 * 1024
 """How much is sent at a time: a client has its timeout for each."""
 AT_ONCE = struct.pack("ii", 1, 0)
@@ -51,7 +53,11 @@ class Sender:
     async def send(self, request: web.Request, form: Format, table: Table) -> web.StreamResponse:
         """The answer to a request, sent. Raises what the table's rows raise, unless some of it has been sent."""
         coding = compression.choose(request.headers.get("Accept-Encoding"))
-        headers = {"Content-Type": form.content_type, "Vary": "Accept, Accept-Encoding"}
+        headers = {"Vary": "Accept, Accept-Encoding", **_caching(form, table)}
+        if _is_known(request, headers.get("ETag")):
+            await table.batches.aclose()
+            return web.Response(status=304, headers=headers)
+        headers["Content-Type"] = form.content_type
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(aclosing(table.batches))
             pieces = await opened.enter_async_context(aclosing(_encoded(table, form.encoder(table))))
@@ -102,6 +108,22 @@ class Sender:
         if transport is not None:
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
             transport.abort()
+
+
+def _caching(form: Format, table: Table) -> dict[str, str]:
+    """What tells a client whether it may keep the answer: only to ask whether it still holds."""
+    headers = {"Cache-Control": "no-store" if table.tag is None else "private, no-cache"}
+    if table.tag is not None:
+        headers["ETag"] = f'W/"{form.name}-{table.tag}"'
+    if table.reuse is not None:
+        headers[CACHE] = table.reuse
+    return headers
+
+
+def _is_known(request: web.Request, tag: str | None) -> bool:
+    """Whether the client says that it has the answer with this tag already."""
+    known = request.if_none_match if tag is not None else None
+    return known is not None and any(one.value == "*" or f'W/"{one.value}"' == tag for one in known)
 
 
 async def _encoded(table: Table, encoder: Encoder) -> Pieces:

@@ -18,15 +18,18 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from aiohttp import web
 from psycopg import sql
 
 from query.database import Database, Query
+from query.entries import Stamp
 from query.instruments import Instruments
 from query.position import HEADER, Position
 from query.settings import QuerySettings
+from query.settled import Settled
 from query.standing import Fault, ServerState, Standing
 from query.tables import Batches, Row
 from query.watch import abandon
@@ -76,6 +79,7 @@ class Servers:
     def __init__(self, settings: QuerySettings, instruments: Instruments) -> None:
         self._settings = settings
         self._instruments = instruments
+        self._settled = Settled()
         self._standing = Standing(settings.replica_max_lag_seconds)
         self._primary = Database("primary", settings.database_url, settings, instruments, self._primary_looked)
         self._replica: Database | None = None
@@ -133,6 +137,25 @@ class Servers:
     def similarity(self) -> sql.Identifier | None:
         """The function that tells how similar names are, on both servers; None without the extension pg_trgm."""
         return self._primary.watch.similarity
+
+    def settled(self) -> tuple[Stamp, datetime] | None:
+        """What the server that answers this task's request has surely seen, and until when all is settled there.
+
+        The moment is the primary's; None while it is not known.
+        """
+        choice = _CHOICE.get(None)
+        state = (self._primary if choice is None else choice.server).watch.state
+        before = None if state is None else self._settled.before(state.xmin)
+        if state is None or before is None:
+            return None
+        return Stamp(state.epoch, state.xmin, state.clock), before
+
+    def origin(self) -> tuple[object, ...]:
+        """What tells the points of the server that answers from those of others."""
+        choice = _CHOICE.get(None)
+        server = self._primary if choice is None else choice.server
+        state = server.watch.state
+        return (server.name, *((state.system, state.database) if state else ()))
 
     async def fetch(
         self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None
@@ -239,7 +262,12 @@ class Servers:
         return fault
 
     def _primary_looked(self) -> None:
-        if (state := self._primary.watch.state) is not None and self._replica is not None:
+        state = self._primary.watch.state
+        if state is None:
+            return
+        if not state.is_replica:
+            self._settled.primary_said(state.epoch, state.next_xid, state.clock)
+        if self._replica is not None:
             self._standing.primary_said(state)
             self._replica_fault()
 

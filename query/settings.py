@@ -8,6 +8,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
+from redis.asyncio.connection import parse_url
 
 from service.logs import LogFormat
 from service.settings import KIBIBYTES, MEBIBYTES, Settings
@@ -69,6 +70,32 @@ class QuerySettings(Settings):
         description="bytes of an answer made before any is sent: up to there an error has a status of its own",
     )
 
+    cache: Literal["on", "off"] = Field("on", description="keep what was computed of windows that are over")
+    cache_url: SecretStr | None = Field(
+        None, description="keep it in Redis, as a redis:// URL; in memory unless set, each process for itself"
+    )
+    cache_max_bytes: int = Field(
+        64 * MEBIBYTES, gt=0, description="memory for what is kept; what was unused for longest leaves"
+    )
+    cache_max_age_seconds: float = Field(
+        600.0,
+        ge=1,
+        le=43_200,
+        description="how long it is used; points written around ingest, in SQL, are seen after that at the latest",
+    )
+    cache_settle_seconds: float = Field(
+        60.0,
+        ge=60,
+        description="how long a window must be over to be kept; of points that come later notes are made",
+    )
+    cache_min_seconds: float = Field(
+        0.02, ge=0, description="answers that take less to compute are not worth to be kept"
+    )
+    cache_max_rows: int = Field(50_000, ge=1, description="rows of an answer; one with more is not kept")
+    cache_timeout_seconds: float = Field(
+        0.05, gt=0, description="longest wait for Redis; then it is left alone for a while"
+    )
+
     body_timeout_seconds: float = Field(10.0, gt=0, description="time for a request's body to arrive; then 408")
     max_body_bytes: int = Field(256 * KIBIBYTES, gt=0, description="largest body of a request; a larger one gets 413")
     max_url_bytes: int = Field(
@@ -95,6 +122,18 @@ class QuerySettings(Settings):
     max_tag_bytes: int = Field(
         4096, ge=1, description="length of one tag in by, one matcher, or a text to search, in UTF-8"
     )
+
+    @field_validator("cache_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                parse_url(value.get_secret_value())
+            except ValueError:
+                raise ValueError(
+                    "not of the form redis://user:password@host:port/0 (rediss:// and unix:// too)"
+                ) from None
+        return value
 
     @field_validator("database_url", "replica_url")
     @classmethod

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 
 from query.position import Position, end_of_record
@@ -38,6 +39,14 @@ class ServerState:
     """The end of a primary's log; the end of what a replica has replayed."""
     received: int | None
     """The end of what a replica has received."""
+    epoch: str
+    """Of the catalog: what was learned in another one means nothing."""
+    xmin: int
+    """The oldest transaction that is under way: whether it, or any after it, is seen is not known."""
+    next_xid: int
+    """No transaction that has begun to write by `clock` has this number, or a higher one."""
+    clock: datetime
+    """The server's own."""
 
 
 class Standing:

@@ -9,8 +9,10 @@ from query import answers, limits, planner, statements
 from query.catalog import Catalog
 from query.fill import filled_batches
 from query.planner import Plan, State
+from query.reuse import Reuse, Reused
 from query.servers import Servers
 from query.settings import QuerySettings
+from query.slots import divide
 from query.tables import Batches, Table
 from query.window import AggregateRequest
 
@@ -18,9 +20,10 @@ from query.window import AggregateRequest
 class Store:
     """Everything that query computes from points."""
 
-    def __init__(self, database: Servers, catalog: Catalog, settings: QuerySettings) -> None:
+    def __init__(self, database: Servers, catalog: Catalog, reuse: Reuse | None, settings: QuerySettings) -> None:
         self._database = database
         self._catalog = catalog
+        self._reuse = reuse
         self._settings = settings
 
     async def aggregate(self, request: AggregateRequest) -> Table:
@@ -38,13 +41,31 @@ class Store:
             fact = fields[0]
             state = await self._catalog.state(fact.measurement_id, fact.measurement, request.start, request.end)
         plan = planner.plan(request, fields, state)
-        return Table(answers.columns(plan), self._bounded(plan), answers.AggregateDocument(plan))
+        reused = await self._reused(plan, state)
+        document = answers.AggregateDocument(plan)
+        tag = None if reused.tag is None else answers.tag(plan, document, reused.tag)
+        batches = self._bounded(plan, reused.batches)
+        return Table(answers.columns(plan), batches, document, tag=tag, reuse=reused.outcome)
 
-    async def _bounded(self, plan: Plan) -> Batches:
+    async def _reused(self, plan: Plan, state: State) -> Reused:
+        """The rows of a plan, from what was kept as far as that goes."""
+        slots = None
+        if self._reuse is not None:
+            slots = divide(plan, timedelta(seconds=self._settings.lookback_seconds), self._database.origin())
+        if self._reuse is None or slots is None:
+            return Reused(self._rows(plan))
+
+        def compute(start: datetime, end: datetime) -> Batches:
+            part = plan.request.model_copy(update={"start": start, "end": end})
+            return self._rows(planner.plan(part, plan.fields, state))
+
+        max_rows = self._settings.max_values // len(plan.values)
+        return await self._reuse.rows(slots, plan.measurement_id, state.raw_from, max_rows, compute)
+
+    async def _bounded(self, plan: Plan, rows: Batches) -> Batches:
         """The rows of the answer; past a bound a refusal."""
         request, settings = plan.request, self._settings
         size = limits.AnswerSize(settings, len(request.by), len(plan.values))
-        rows = self._rows(plan)
         if request.fill != "none" and request.windows is not None:
             starts = list(request.windows.starts(request.start, request.end))
             rows = filled_batches(rows, len(request.by), starts, request.fill)

@@ -71,6 +71,10 @@ class Table:
     columns: tuple[Column, ...]
     batches: Batches
     document: Encoder
+    tag: str | None = None
+    """What tells the answer from others, where it is not likely to change."""
+    reuse: str | None = None
+    """What of it was there already: `reuse.Outcome`; None where nothing ever is."""
 
 
 class ListDocument:

@@ -18,7 +18,7 @@ from service import logs
 log = logs.get(__name__)
 
 ROLE = "tidemark_query"
-NEEDED_MIGRATION = 12
+NEEDED_MIGRATION = 13
 WATCH_SECONDS = 1.0
 
 STATE = """

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 import aiohttp
@@ -19,6 +20,8 @@ from pydantic import SecretStr
 from query.app import create_app, server_options
 from query.settings import QuerySettings
 from tests.conftest import sum_of
+from tests.integration.conftest import ServeIngest
+from tests.integration.query.panels import Both, points
 from tests.integration.query.reference import Point
 
 DEADLINE_SECONDS = 60.0
@@ -191,3 +194,14 @@ class Database:
 def stored(database: str) -> Database:
     """The test's database, to put points in and to look into."""
     return Database(database)
+
+
+@pytest.fixture
+async def both(database: str, stored: Database, serve_query: ServeQuery, serve_ingest: ServeIngest) -> Both:
+    """Both, with three hours of points every ten seconds, the last of them now."""
+    stored.store("cpu", points(timedelta(hours=3), timedelta(0), timedelta(seconds=10)))
+    keeping = await serve_query(database, cache_min_seconds=0, client_share=1)
+    plain = await serve_query(database, cache="off")
+    for query in (keeping, plain):
+        await query.until_ready()
+    return Both(keeping, plain, await serve_ingest(), stored)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -363,3 +364,38 @@ async def test_a_replica_in_place_of_the_primary_promises_nothing(
     status, answer = await query.get("/api/v1/aggregate", {"metric": "cpu.usage", "consistency": "strong"})
     assert (status, answer["code"]) == (503, "unavailable")
     assert "is a replica" in answer["message"]
+
+
+async def test_what_is_kept_of_a_replica_lacks_nothing(
+    database: str, replica_node: Node, serve_ingest: ServeIngest, serve_query: ServeQuery
+) -> None:
+    """A late point that the replica has not replayed is in the primary's answer, and in the replica's when it has."""
+    made = await _pair(
+        serve_ingest,
+        serve_query,
+        database,
+        beside(database, replica_node),
+        replica_max_lag_seconds=DEADLINE_SECONDS,
+        cache_min_seconds=0,
+    )
+    await made.until_from("replica")
+    made.oldest -= 600
+    now = datetime.now(UTC)
+    asked = {"start": (now - timedelta(minutes=30)).isoformat(), "end": (now - timedelta(minutes=5)).isoformat()}
+    position = await made.write()
+
+    async def until(header: str, heard: tuple[str, int]) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while await made.ask(header, **asked) != heard:  # noqa: ASYNC110 - it happens behind HTTP
+                await asyncio.sleep(0.02)
+
+    await until(position, ("replica", 1))
+    for written in range(2, 5):
+        reused = await made.query.counted("query_cache_windows_total", outcome="reused")
+        assert await made.ask(**asked) == ("replica", written - 1)
+        assert await made.query.counted("query_cache_windows_total", outcome="reused") == reused + 1
+        with made.paused():
+            position = await made.write()
+            assert await made.ask(position, **asked) == ("primary", written)
+            assert await made.ask(**asked) == ("replica", written - 1)
+        await until(position, ("replica", written))

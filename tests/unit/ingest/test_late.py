@@ -45,7 +45,7 @@ def test_a_straggler_has_a_stretch_of_its_own() -> None:
 
 def test_the_widest_gaps_are_kept() -> None:
     """Where there would be too many stretches, those that lie nearest are one."""
-    times = [NOW - n * 2 * GAP_US for n in range(1, 2 * MAX_STRETCHES)] + [NOW - 1000 * GAP_US]
+    times = [NOW - n * 3 * GAP_US for n in range(1, 2 * MAX_STRETCHES)] + [NOW - 1000 * GAP_US]
     stretches = late_stretches([points("m", times)], NOW)
     assert len(stretches) == MAX_STRETCHES
     assert stretches[0] == Stretch("m", NOW - 1000 * GAP_US, NOW - 1000 * GAP_US)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from query.position import Position
 from query.standing import ServerState, Standing
 
-PRIMARY = ServerState(100.0, system=1, database=2, is_replica=False, timeline=3, lsn=1000, received=None)
-REPLICA = ServerState(100.0, system=1, database=2, is_replica=True, timeline=3, lsn=1000, received=1000)
+PRIMARY = ServerState(
+    *(100.0, 1, 2, False),
+    timeline=3,
+    lsn=1000,
+    received=None,
+    epoch="e",
+    xmin=7,
+    next_xid=7,
+    clock=datetime(2026, 11, 25, tzinfo=UTC),
+)
+REPLICA = replace(PRIMARY, is_replica=True, received=1000)
 
 
 def standing(*said: ServerState) -> Standing:

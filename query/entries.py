@@ -1,0 +1,103 @@
+"""What is kept of an answer: rows, and what tells whether they still hold. Pure.
+
+Rows are kept as JSON, which has every number exactly as it is, and is read fast. It takes little room, so that an entry
+is kept in this form in memory as well as elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from query.tables import Row
+
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class UnkeepableError(Exception):
+    """Rows have what JSON cannot hold: a number that is infinite, or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What was known before rows were computed."""
+
+    epoch: str
+    """Of the catalog."""
+    xmin: int
+    """Transactions below it are in the rows; whether one from it on is, is not known."""
+    at: datetime
+    """On the server's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Rows with their stamp."""
+
+    stamp: Stamp
+    rows: bytes
+
+    def to_bytes(self) -> bytes:
+        """All of it."""
+        return orjson.dumps([self.stamp.epoch, self.stamp.xmin, microseconds(self.stamp.at)]) + b"\n" + self.rows
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Entry:
+        """What `to_bytes` made. Raises `ValueError` for anything else."""
+        head, _, rows = data.partition(b"\n")
+        try:
+            epoch, xmin, at = orjson.loads(head)
+            return cls(Stamp(str(epoch), int(xmin), UNIX_EPOCH + int(at) * MICROSECOND), rows)
+        except (ValueError, TypeError, OverflowError):
+            raise ValueError("not an entry") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How rows are packed."""
+
+    tags: int
+    """How many stand at their beginning."""
+    has_start: bool
+    """Whether a window's start comes next."""
+    is_window: bool
+    """Whether all are of one window, whose start need not be kept with each."""
+
+    def pack(self, rows: Iterable[Row]) -> bytes:
+        """Rows in little room. Raises `UnkeepableError`."""
+        place = self.tags
+        kept = [row[:place] + row[place + 1 :] for row in rows] if self.is_window else list(rows)
+        if any(isinstance(value, float) and not math.isfinite(value) for row in kept for value in row):
+            raise UnkeepableError
+        return orjson.dumps(kept)
+
+    def unpack(self, data: bytes, start: datetime | None) -> list[Row]:
+        """The rows that were packed, `start` being that of their window. Raises `ValueError` for what are none."""
+        place, rows = self.tags, orjson.loads(data)
+        if self.is_window:
+            return [(*row[:place], start, *row[place:]) for row in rows]
+        if self.has_start:
+            return [(*row[:place], datetime.fromisoformat(row[place]), *row[place + 1 :]) for row in rows]
+        return [tuple(row) for row in rows]
+
+
+def in_order(slots: Iterable[Sequence[Row]], tags: int) -> list[Row]:
+    """The rows of slots that follow each other in time, sorted by as many tags and by time, as statements sort them.
+
+    PostgreSQL's collation "C" compares the bytes of UTF-8, whose order is that of Python's characters.
+    """
+    by_tags: dict[Row, list[Row]] = {}
+    for rows in slots:
+        for row in rows:
+            by_tags.setdefault(row[:tags], []).append(row)
+    return [row for series in sorted(by_tags) for row in by_tags[series]]
+
+
+def microseconds(moment: datetime) -> int:
+    """Since the Unix epoch."""
+    return (moment - UNIX_EPOCH) // MICROSECOND

@@ -1,0 +1,277 @@
+"""Reuses what was computed before, where it still holds, and computes the rest (cache-aside).
+
+1. An answer's slots (`slots`) are looked for in the cache. Where nothing is found, the answer is computed as if there
+   were no cache, at no cost; what was dear is kept.
+2. Where something is found, the server is asked what was changed late (`changes`): what that meets is computed anew, so
+   that a point is in every answer that is asked for after its acknowledgement. So is what is older than a maximum age:
+   who writes into the points around ingest notes nothing.
+3. Only the other slots are computed, the open ones each time. What is kept is stamped with what was known before it
+   was computed: later it may be taken to lack too much, never too little.
+4. Of several who lack the same at a time, one computes it; the others wait, look again, and ask what was changed since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+from query import changes
+from query.cache import Cache
+from query.entries import Entry, Stamp, UnkeepableError, in_order
+from query.instruments import Instruments
+from query.servers import Servers
+from query.settings import QuerySettings
+from query.slots import Slots, runs
+from query.tables import BATCH_ROWS, Batches, Row
+
+MOST_RUNS = 3
+"""Statements that compute what is missing of an answer; where it would take more, some of what is there is computed."""
+MOST_FLIGHTS = 3
+"""How often somebody waits for others who compute the same."""
+
+Compute = Callable[[datetime, datetime], Batches]
+"""The rows of a range, sorted as the answer's."""
+Outcome = Literal["hit", "partial", "miss", "bypass"]
+"""All was there; some; nothing that could have been; nothing can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """The rows of an answer."""
+
+    batches: Batches
+    outcome: Outcome | None = None
+    """None where there is no cache."""
+    tag: str | None = None
+    """The same for the same rows, where the whole range is settled."""
+
+
+@dataclass(slots=True)
+class Wanted:
+    """An answer that can be kept, at least in part."""
+
+    slots: Slots
+    keepable: Sequence[int]
+    """The places of the slots that can."""
+    measurement_id: int
+    compute: Compute
+    max_rows: int
+    """More cannot be an answer."""
+    stamp: Stamp
+    found: dict[int, Entry] = field(default_factory=dict)
+    """By place, what was kept and holds."""
+    rows: dict[int, list[Row]] = field(default_factory=dict)
+    """By place, the same unpacked."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all of it can be kept."""
+        return len(self.keepable) == len(self.slots.ranges)
+
+
+class Reuse:
+    """Answers, from the cache as far as that goes."""
+
+    def __init__(self, cache: Cache, servers: Servers, settings: QuerySettings, instruments: Instruments) -> None:
+        self._cache = cache
+        self._servers = servers
+        self._settings = settings
+        self._instruments = instruments
+        self._flights: dict[bytes, asyncio.Future[Mapping[bytes, Entry] | None]] = {}
+
+    async def rows(
+        self, slots: Slots, measurement_id: int, raw_from: datetime | None, max_rows: int, compute: Compute
+    ) -> Reused:
+        """The rows of an answer. Raises what computing them does.
+
+        `raw_from` is from when on points are kept, `max_rows` the most that may be answered: what has more is not kept.
+        """
+        settled = self._servers.settled()
+        keepable: Sequence[int] = ()
+        if settled is not None:
+            stamp, before = settled
+            keepable = slots.settled(before - timedelta(seconds=self._settings.cache_settle_seconds), raw_from)
+        if settled is None or not keepable:
+            self._instruments.cache_requests.labels("bypass").inc()
+            return Reused(compute(slots.start, slots.end), "bypass")
+        most = min(max_rows, self._settings.cache_max_rows)
+        reused = await self._reused(Wanted(slots, keepable, measurement_id, compute, most, stamp))
+        self._instruments.cache_requests.labels(reused.outcome).inc()
+        return reused
+
+    async def _reused(self, wanted: Wanted) -> Reused:
+        fresh: Mapping[bytes, Entry] | None = {}
+        for _ in range(MOST_FLIGHTS):
+            assert fresh is not None, "else the loop has ended"
+            await self._find(wanted, fresh)
+            if 2 * len(wanted.found) >= len(wanted.keepable):
+                break
+            flight = self._flights.get(wanted.slots.fingerprint)
+            if flight is None:
+                async with self._flight(wanted.slots.fingerprint) as land:
+                    reused, kept = await self._complete(wanted)
+                    land(kept)
+                return reused
+            fresh = await self._landed(flight)
+            if fresh is None:
+                break
+        return (await self._complete(wanted))[0]
+
+    @asynccontextmanager
+    async def _flight(self, fingerprint: bytes) -> AsyncIterator[Callable[[Mapping[bytes, Entry] | None], None]]:
+        """Let others wait for what is computed within the block, which hands it over."""
+        flight: asyncio.Future[Mapping[bytes, Entry] | None] = asyncio.get_running_loop().create_future()
+        self._flights[fingerprint] = flight
+        try:
+            yield flight.set_result
+        finally:
+            del self._flights[fingerprint]
+            if not flight.done():
+                flight.set_result({})  # it came to nothing: somebody else may try
+
+    async def _landed(self, flight: asyncio.Future[Mapping[bytes, Entry] | None]) -> Mapping[bytes, Entry] | None:
+        """What somebody else has computed; None when they kept nothing, or it takes too long."""
+        try:
+            async with asyncio.timeout(self._settings.wait_seconds):
+                return await asyncio.shield(flight)
+        except TimeoutError:
+            return None
+
+    async def _find(self, wanted: Wanted, fresh: Mapping[bytes, Entry]) -> None:
+        """Fill `found` with what is kept, or in `fresh`, and holds."""
+        slots = wanted.slots
+        places = {slots.key(place): place for place in wanted.keepable}
+        kept = {**await self._cache.get(list(places)), **{key: one for key, one in fresh.items() if key in places}}
+        wanted.found.clear()
+        wanted.rows.clear()
+        if not kept:
+            return
+        entries = {places[key]: entry for key, entry in kept.items()}
+        seen = await self._look(wanted, entries)
+        wanted.stamp = Stamp(seen.epoch, seen.xmin, seen.at)
+        oldest = seen.at - timedelta(seconds=self._settings.cache_max_age_seconds)
+        for place, entry in entries.items():
+            start, end = slots.ranges[place]
+            if seen.is_changed(entry, (start - slots.lookback, end)):
+                self._instruments.cache_slots.labels("changed").inc()
+            elif entry.stamp.at < oldest:
+                self._instruments.cache_slots.labels("expired").inc()
+            else:
+                self._use(wanted, place, entry)
+
+    async def _look(self, wanted: Wanted, entries: Mapping[int, Entry]) -> changes.Seen:
+        ranges = [wanted.slots.ranges[place] for place in entries]
+        return await changes.look(
+            self._servers,
+            wanted.measurement_id,
+            min(entry.stamp.xmin for entry in entries.values()),
+            (min(start for start, _ in ranges) - wanted.slots.lookback, max(end for _, end in ranges)),
+        )
+
+    def _use(self, wanted: Wanted, place: int, entry: Entry) -> None:
+        slots = wanted.slots
+        try:
+            rows = slots.form.unpack(entry.rows, slots.starts[place] if slots.starts else None)
+        except (ValueError, TypeError):  # somebody else writes into the same cache
+            self._instruments.cache_errors.labels("unreadable").inc()
+            return
+        wanted.found[place] = entry
+        wanted.rows[place] = rows
+        self._instruments.cache_slots.labels("reused").inc()
+
+    async def _complete(self, wanted: Wanted) -> tuple[Reused, Mapping[bytes, Entry] | None]:
+        """The answer, what is not found computed; and what of it is kept, None for nothing."""
+        slots = wanted.slots
+        missing = [place for place in range(len(slots.ranges)) if place not in wanted.found]
+        outcome: Outcome = "hit" if not missing else "partial" if wanted.found else "miss"
+        began = time.perf_counter()
+        computed: dict[int, list[Row]] = {}
+        for first, after in runs(slots.ranges, missing, MOST_RUNS):
+            rows, rest = await self._gathered(wanted, slots.ranges[first][0], slots.ranges[after - 1][1])
+            if rest is not None:
+                if (first, after) != (0, len(slots.ranges)):
+                    await rest.aclose()
+                    rest, rows = wanted.compute(slots.start, slots.end), []
+                return Reused(_streamed(rows, rest), "miss"), None
+            computed |= _parted(slots, range(first, after), rows)
+        seconds = time.perf_counter() - began
+        self._instruments.cache_slots.labels("computed").inc(len(computed))
+        entries = self._packed(wanted, computed)
+        is_kept = bool(wanted.found) or seconds >= self._settings.cache_min_seconds
+        kept = {slots.key(place): entry for place, entry in entries.items()} if is_kept else None
+        if kept:
+            await self._cache.put(kept)
+        rows_of = {**wanted.rows, **computed}
+        ordered = [rows_of[place] for place in range(len(slots.ranges))]
+        answer = ordered[0] if len(ordered) == 1 else in_order(ordered, slots.form.tags)
+        return Reused(_in_batches(answer), outcome, _tag(wanted, entries)), kept
+
+    async def _gathered(self, wanted: Wanted, start: datetime, end: datetime) -> tuple[list[Row], Batches | None]:
+        """The rows of a range, and what more there is of them when they are too many to be held."""
+        batches = wanted.compute(start, end)
+        rows: list[Row] = []
+        try:
+            async for batch in batches:
+                rows += batch
+                if len(rows) > wanted.max_rows:
+                    return rows, batches
+        except BaseException:
+            await batches.aclose()
+            raise
+        return rows, None
+
+    def _packed(self, wanted: Wanted, computed: Mapping[int, list[Row]]) -> dict[int, Entry]:
+        """The entries of what was computed and can be kept."""
+        entries = {}
+        for place in wanted.keepable:
+            if place in computed:
+                try:
+                    entries[place] = Entry(wanted.stamp, wanted.slots.form.pack(computed[place]))
+                except UnkeepableError:
+                    self._instruments.cache_slots.labels("unkeepable").inc()
+        return entries
+
+
+def _parted(slots: Slots, places: range, rows: list[Row]) -> dict[int, list[Row]]:
+    """The rows of a run by the place of their slot."""
+    if slots.starts is None:
+        return {0: rows}
+    column = slots.form.tags
+    by_start: dict[datetime, list[Row]] = {slots.starts[place]: [] for place in places}
+    for row in rows:
+        by_start[row[column]].append(row)
+    return dict(zip(places, by_start.values(), strict=True))
+
+
+def _tag(wanted: Wanted, entries: Mapping[int, Entry]) -> str | None:
+    """What tells the rows of a settled range from others."""
+    packed = {**wanted.found, **entries}
+    if not wanted.is_settled or len(packed) < len(wanted.slots.ranges):
+        return None
+    digest = hashlib.blake2b(wanted.slots.fingerprint, digest_size=16)
+    for place in range(len(wanted.slots.ranges)):
+        digest.update(packed[place].rows)
+    return digest.hexdigest()
+
+
+async def _streamed(rows: list[Row], rest: Batches) -> Batches:
+    async with aclosing(rest):
+        for batch in _chunks(rows):
+            yield batch
+        async for batch in rest:
+            yield batch
+
+
+async def _in_batches(rows: list[Row]) -> Batches:
+    for batch in _chunks(rows):
+        yield batch
+
+
+def _chunks(rows: list[Row]) -> list[list[Row]]:
+    return [rows[first : first + BATCH_ROWS] for first in range(0, len(rows), BATCH_ROWS)]

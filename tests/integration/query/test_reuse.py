@@ -1,0 +1,181 @@
+"""Answers that are put together from what was computed before are those that are computed anew."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.integration.query.conftest import DEADLINE_SECONDS, Database, ServeQuery
+from tests.integration.query.panels import Both, ask, at, points, window
+
+
+async def test_a_sliding_window_computes_only_its_ends(both: Both) -> None:
+    """A dashboard's curve, asked for again, has its closed windows from the cache, and the others computed."""
+    panel: dict[str, Any] = {"metric": "cpu.usage", "fn": "avg,max,count", "by": "host", "step": "1m"}
+    assert (await both.same(**panel, **window(timedelta(hours=1)))).reuse == "miss"
+    for _ in range(3):
+        before = await both.reused()
+        asked = await both.same(**panel, **window(timedelta(hours=1)))
+        assert asked.reuse == "partial"
+        assert await both.reused() - before >= 57
+    assert "ETag" not in asked.headers
+    assert asked.headers["Cache-Control"] == "no-store"
+
+
+async def test_another_range_has_what_it_shares(both: Both) -> None:
+    """Windows are kept one by one, whatever range they were computed for."""
+    panel: dict[str, Any] = {"metric": "cpu.usage", "by": "host", "step": "1m"}
+    await both.same(**panel, **window(timedelta(hours=1)))
+    assert (await both.same(**panel, **window(timedelta(minutes=30)))).reuse == "partial"
+    for least in (57, 117):
+        before = await both.reused()
+        assert (await both.same(**panel, **window(timedelta(hours=2)))).reuse == "partial"
+        assert await both.reused() - before >= least
+
+
+@pytest.mark.parametrize(
+    "panel",
+    [
+        {"metric": "cpu.usage", "fn": "avg,min,max,sum,count,first,last,stddev,median,p99", "by": "host", "step": "5m"},
+        {"metric": "cpu.idle", "fn": "avg", "step": "7m", "fill": "previous"},
+        {"metric": "cpu.usage", "by": "host,none", "match": "host=~web-[12]", "step": "10m", "fill": "linear"},
+        {"metric": "cpu.usage", "fn": "rate,increase,delta", "by": "host", "step": "10m"},
+        {"metric": "cpu.usage", "fn": "max", "by": "host", "step": "10m", "order": "desc", "limit": "2"},
+        {"metric": "cpu.usage", "fn": "max", "by": "host", "order": "asc"},
+        {"metric": "cpu.usage", "fn": "avg"},
+        {"metric": "cpu.usage", "fn": "count", "by": "host", "step": "1d", "tz": "Asia/Kathmandu"},
+        {"metric": "cpu.usage", "fn": "count", "match": "host=nobody", "step": "10m"},
+    ],
+    ids=lambda panel: "-".join(panel.values()).replace("cpu.", "")[:40],
+)
+async def test_a_settled_range_is_answered_as_it_was(both: Both, panel: dict[str, str]) -> None:
+    """A range that is over is all there when it is asked for again, and has a tag by which it is known."""
+    settled = window(timedelta(hours=2), datetime.now(UTC) - timedelta(minutes=10))
+    first = await both.same(**panel, **settled)
+    again = await both.same(**panel, **settled)
+    assert (first.reuse, again.reuse) == ("miss", "hit")
+    assert first.headers["ETag"] == again.headers["ETag"]
+    assert again.headers["Cache-Control"] == "private, no-cache"
+    tag = first.headers["ETag"]
+    known = await ask(both.keeping, known=tag, **panel, **settled)
+    assert (known.status, known.headers["ETag"]) == (304, tag)
+    other = await ask(both.keeping, "text/csv", tag, **panel, **settled)
+    assert other.status == 200, "another format is another answer"
+
+
+async def test_late_points_are_seen(both: Both) -> None:
+    """A point that was acknowledged is in every later answer; what was kept and is not met by it is still used."""
+    panel: dict[str, Any] = {"metric": "cpu.usage", "fn": "max,count", "by": "host", "step": "1m"}
+    settled = window(timedelta(hours=1), datetime.now(UTC) - timedelta(minutes=10))
+    first = await both.same(**panel, **settled)
+    for ago, value in ((30, 1000), (45, 2000), (30, 3000)):
+        moment = at(timedelta(minutes=ago))
+        await both.write(f"cpu,host=web-1 usage={value} {int(moment.timestamp())}")
+        before, changed = await both.reused(), await both.reused("changed")
+        asked = await both.same(**panel, **settled)
+        assert str(float(value)) in str(asked.answer)
+        assert await both.reused("changed") == changed + 1
+        assert await both.reused() - before >= 58
+        assert asked.headers["ETag"] != first.headers["ETag"]
+    assert (await both.same(**panel, **settled)).reuse == "hit"
+
+
+async def test_late_points_of_others_change_nothing(both: Both) -> None:
+    """Neither another measurement's nor those outside of the range."""
+    panel: dict[str, Any] = {"metric": "cpu.usage", "by": "host", "step": "1m"}
+    settled = window(timedelta(hours=1), datetime.now(UTC) - timedelta(minutes=10))
+    await both.same(**panel, **settled)
+    late = int(at(timedelta(minutes=30)).timestamp())
+    await both.write(
+        f"mem,host=web-1 usage=1 {late}", f"cpu,host=web-1 usage=1 {int(at(timedelta(hours=5)).timestamp())}"
+    )
+    assert (await both.same(**panel, **settled)).reuse == "hit"
+
+
+async def test_a_stampede_computes_once(both: Both) -> None:
+    """Of many who ask for the same that is not there, one computes it, and all have it."""
+    panel: dict[str, Any] = {"metric": "cpu.usage", "by": "host", "step": "1m"}
+    settled = window(timedelta(hours=1), datetime.now(UTC) - timedelta(minutes=10))
+    with both.stored.locked("cpu"):
+        asked = [asyncio.create_task(ask(both.keeping, **panel, **settled)) for _ in range(20)]
+        await both.stored.until_waiting_for_lock()
+        await both.keeping.until_counted("query_statement_seconds_count", 20, statement="catalog")
+    answers = await asyncio.gather(*asked)
+    assert await both.keeping.counted("query_statement_seconds_count", statement="aggregate") == 1
+    assert sorted(one.reuse for one in answers) == ["hit"] * 19 + ["miss"]
+    assert all(one.answer == answers[0].answer for one in answers)
+
+
+async def test_one_who_leaves_does_not_leave_the_others_alone(both: Both) -> None:
+    """When the client goes for which something is computed, another of those who wait for it has it computed."""
+    panel: dict[str, Any] = {"metric": "cpu.usage", "by": "host", "step": "1m"}
+    settled = window(timedelta(hours=1), datetime.now(UTC) - timedelta(minutes=10))
+    with both.stored.locked("cpu"):
+        leaving = asyncio.create_task(ask(both.keeping, **panel, **settled))
+        await both.stored.until_waiting_for_lock()
+        staying = [asyncio.create_task(ask(both.keeping, **panel, **settled)) for _ in range(3)]
+        await both.keeping.until_counted("query_statement_seconds_count", 4, statement="catalog")
+        leaving.cancel()
+        await both.keeping.until_counted("query_statements_abandoned_total", 1)
+        await both.stored.until_waiting_for_lock()
+    answers = await asyncio.gather(*staying)
+    assert sorted(one.reuse for one in answers) == ["hit", "hit", "miss"]
+
+
+async def test_what_is_written_around_ingest_is_seen_after_a_while(
+    database: str, stored: Database, serve_query: ServeQuery
+) -> None:
+    """Nobody notes what plain SQL does; what was kept is used no longer than the maximum age."""
+    stored.store("cpu", points(timedelta(hours=1), timedelta(minutes=5), timedelta(minutes=1)))
+    query = await serve_query(database, cache_min_seconds=0, cache_max_age_seconds=1)
+    await query.until_ready()
+    settled = window(timedelta(minutes=50), datetime.now(UTC) - timedelta(minutes=10))
+    panel: dict[str, Any] = {"metric": "cpu.usage", "fn": "count", **settled}
+    assert (await ask(query, **panel)).answer["series"][0]["value"] > 0
+    stored.execute("DELETE FROM points.cpu")
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while (await ask(query, **panel)).answer["series"]:  # noqa: ASYNC110 - it comes with time
+            await asyncio.sleep(0.05)
+    assert await query.counted("query_cache_windows_total", outcome="expired") >= 1
+
+
+async def test_a_measurement_that_was_dropped_is_forgotten(both: Both) -> None:
+    """What is taken out of the catalog begins another epoch, in which nothing of the last one is used."""
+    panel = {
+        "metric": "cpu.usage",
+        "fn": "count",
+        **window(timedelta(hours=1), datetime.now(UTC) - timedelta(minutes=10)),
+    }
+    assert (await both.same(**panel)).answer["series"]
+    both.stored.execute("SELECT catalog.drop_measurement('cpu')")
+    both.stored.store("cpu", points(timedelta(hours=3), timedelta(hours=2), timedelta(minutes=10)))
+    assert (await both.same(**panel)).answer["series"] == []
+
+
+async def test_an_answer_with_too_many_rows_is_not_kept(
+    database: str, stored: Database, serve_query: ServeQuery
+) -> None:
+    """It is given as it is made."""
+    stored.store("cpu", points(timedelta(hours=1), timedelta(0), timedelta(seconds=10)))
+    query = await serve_query(database, cache_min_seconds=0, cache_max_rows=100)
+    await query.until_ready()
+    for rows, reuse in (("1m", "miss"), ("30m", "hit")):
+        panel: dict[str, Any] = {"metric": "cpu.usage", "by": "host", "step": rows}
+        settled = window(timedelta(minutes=45), datetime.now(UTC) - timedelta(minutes=5))
+        first, again = await ask(query, **panel, **settled), await ask(query, **panel, **settled)
+        assert again.reuse == reuse
+        assert first.answer == again.answer
+
+
+async def test_refusals_stay_refusals(database: str, stored: Database, serve_query: ServeQuery) -> None:
+    """An answer past a bound is refused each time, and nothing of it is kept."""
+    stored.store("cpu", points(timedelta(hours=1), timedelta(0), timedelta(seconds=10)))
+    query = await serve_query(database, cache_min_seconds=0, max_values=100)
+    await query.until_ready()
+    panel: dict[str, Any] = {"metric": "cpu.usage", "by": "host", "step": "1m", **window(timedelta(minutes=50))}
+    for _ in range(2):
+        assert (await ask(query, **panel)).answer["limit"] == "QUERY_MAX_VALUES"
+    assert await query.counted("query_cache_entries") == 0

@@ -1,0 +1,143 @@
+"""Which parts of an answer can be kept, and by what they are known."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from query import parameters, planner
+from query.facts import FieldFact
+from query.planner import State
+from query.slots import Slots, divide, runs
+from query.window import AggregateRequest
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+FACTS = [FieldFact(1, "cpu", "user", "user", 7), FieldFact(1, "cpu", "idle", "idle", 8)]
+
+
+def slots_of(origin: tuple[object, ...] = (), lookback: timedelta = HOUR, **asked: Any) -> Slots | None:
+    """The slots of a request, from 08:00 to 12:00 unless it says otherwise."""
+    asked = {"metric": "cpu.user", "start": "2026-11-25T08:00:00Z", "end": "2026-11-25T12:00:00Z", **asked}
+    request = parameters.parse(AggregateRequest, asked, NOW)
+    plan = planner.plan(request, planner.choose(request.metric, FACTS), State())
+    return divide(plan, lookback, origin)
+
+
+def known(**asked: Any) -> Slots:
+    """The slots of a request that has some."""
+    slots = slots_of(**asked)
+    assert slots is not None
+    return slots
+
+
+def test_windows_are_kept_one_by_one() -> None:
+    """Each window that has ended is, the open ones are not."""
+    slots = known(step="1h", by="host")
+    assert [start for start, _ in slots.ranges] == [NOW - n * HOUR for n in (4, 3, 2, 1)]
+    assert slots.settled(NOW - HOUR, None) == (0, 1, 2)
+    assert slots.settled(NOW - HOUR - MINUTE, None) == (0, 1)
+    assert slots.settled(NOW, None) == (0, 1, 2, 3)
+
+
+def test_windows_that_the_range_cuts_are_kept_with_all_of_it() -> None:
+    """A sliding range cuts others each time; one that is over is likely to be asked for again."""
+    slots = known(step="1h", start="2026-11-25T07:30:00Z", end="2026-11-25T11:15:00Z")
+    assert slots.ranges[0] == (NOW - 4.5 * HOUR, NOW - 4 * HOUR)
+    assert slots.ranges[-1] == (NOW - HOUR, NOW - 0.75 * HOUR)
+    assert slots.starts == tuple(NOW - n * HOUR for n in (5, 4, 3, 2, 1))
+    assert slots.settled(NOW - HOUR, None) == (1, 2, 3)
+    assert slots.settled(NOW, None) == (0, 1, 2, 3, 4)
+
+
+def test_months_and_days_of_a_time_zone() -> None:
+    """Windows of the calendar are as long as it says; the last ends where the next would begin."""
+    slots = known(step="1d", tz="Europe/Berlin", start="2026-10-24T22:00:00Z", end="2026-10-26T23:00:00Z")
+    assert [end - start for start, end in slots.ranges] == [25 * HOUR, 24 * HOUR]
+    assert all(slots.whole)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"step": "1h", "fn": "rate"}, {"step": "1h", "by": "host", "limit": "3"}, {"by": "host", "order": "asc"}],
+    ids=str,
+)
+def test_some_answers_are_kept_as_a_whole(asked: dict[str, Any]) -> None:
+    """One value of the whole range, what depends on points before a window, and what is ordered by the whole range."""
+    slots = known(**asked)
+    assert slots.ranges == ((NOW - 4 * HOUR, NOW),)
+    assert slots.starts is None
+    assert slots.settled(NOW - MINUTE, None) == ()
+    assert slots.settled(NOW, None) == (0,)
+
+
+def test_a_rollup_by_name_is_not_kept() -> None:
+    """It is read as it stands, and nobody notes how it changes."""
+    request = parameters.parse(AggregateRequest, {"metric": "cpu.user", "step": "1h"}, NOW)
+    plan = planner.plan(request, planner.choose(request.metric, FACTS), State())
+    named = planner.Plan(request.model_copy(update={"resolution": "1h"}), 1, "cpu", plan.fields, plan.pieces)
+    assert divide(named, HOUR, ()) is None
+
+
+def test_what_points_are_no_longer_kept_of_is_not_kept() -> None:
+    """What is computed there changes when points expire: it must be computed anew, and from rollups alone."""
+    assert known(step="1h").settled(NOW, NOW - 2.5 * HOUR) == (2, 3)
+    assert known(step="1h").settled(NOW, NOW - 4 * HOUR) == (0, 1, 2, 3)
+    assert known(fn="rate").settled(NOW, NOW - 4.5 * HOUR) == (), "the point before may have expired"
+    assert known(fn="rate").settled(NOW, NOW - 5 * HOUR) == (0,)
+
+
+def test_what_the_rows_depend_on_tells_them_apart() -> None:
+    """Every parameter but the range and what is done with the rows afterwards, and where the points are from."""
+    asked: list[dict[str, Any]] = [
+        {},
+        {"metric": "cpu.idle"},
+        {"metric": ["cpu.user", "cpu.idle"]},
+        {"metric": ["cpu.idle", "cpu.user"]},
+        {"fn": "max"},
+        {"fn": "max,min"},
+        {"by": "host"},
+        {"by": "host,region"},
+        {"match": "host=a"},
+        {"match": "host!=a"},
+        {"match": ["host=a", "region=b"]},
+        {"step": "1h"},
+        {"step": "60m"},
+        {"step": "1d"},
+        {"step": "1d", "tz": "UTC"},
+        {"step": "1d", "tz": "Asia/Tokyo"},
+        {"resolution": "raw"},
+        {"order": "asc", "by": "host"},
+        {"limit": "3", "by": "host"},
+        {"fn": "max,min", "order_by": "min(cpu.user)", "by": "host", "limit": "3"},
+        {"fn": "rate"},
+        {"fn": "rate", "lookback": 2 * HOUR},
+        {"origin": ("primary", 1)},
+        {"origin": ("replica", 1)},
+    ]
+    prints = [known(**one).fingerprint for one in asked]
+    assert len(set(prints)) == len(asked)
+    assert known(start="2026-11-25T09:00:00Z", fill="none").fingerprint == prints[0]
+    assert known(step="1h", fill="linear").fingerprint == known(step="1h").fingerprint
+
+
+def test_a_slot_is_known_by_its_range() -> None:
+    """The same window of another range has the same key, and a part of it another."""
+    long, short = known(step="1h"), known(step="1h", start="2026-11-25T10:00:00Z")
+    cut = known(step="1h", start="2026-11-25T10:30:00Z")
+    assert long.key(2) == short.key(0)
+    assert len({long.key(place) for place in range(4)}) == 4
+    assert cut.key(0) not in {long.key(place) for place in range(4)}
+
+
+def test_missing_slots_are_computed_in_few_runs() -> None:
+    """Neighbours go together; where there would be too many runs, what lies between the nearest is computed too."""
+    ranges = known(step="1h", start="2026-11-25T00:00:00Z").ranges
+    assert runs(ranges, [], 3) == []
+    assert runs(ranges, [0, 1, 5, 11], 3) == [(0, 2), (5, 6), (11, 12)]
+    assert runs(ranges, [0, 5, 7, 11], 3) == [(0, 1), (5, 8), (11, 12)]
+    assert runs(ranges, [0, 5, 7, 11], 1) == [(0, 12)]
+    assert runs(ranges, list(range(12)), 1) == [(0, 12)]
