@@ -17,7 +17,7 @@ from query.entries import Entry
 from query.ranges import Range
 from query.servers import Servers
 
-MOST_CHANGES = 1000
+MOST_CHANGES = 250
 """Read at a time; where there are more, nothing that was kept is taken to hold."""
 
 SEEN: LiteralString = """
