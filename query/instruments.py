@@ -92,7 +92,9 @@ class Instruments:
             registry=registry,
         )
         self.replica_behind = Gauge(
-            "query_replica_behind_seconds", "How far the replica is behind the primary, at most.", registry=registry
+            "query_replica_behind_seconds",
+            "How far the replica is behind the primary, at most; 0 without one.",
+            registry=registry,
         )
         self.database_info = Gauge(
             "query_database_info",

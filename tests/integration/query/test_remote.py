@@ -119,9 +119,14 @@ async def test_what_others_have_written_is_not_read(query: Query, redis: RedisSe
     assert await query.counted("query_cache_errors_total", kind="unreadable") >= 1
 
 
-async def test_query_starts_without_redis(database: str, stored: Database, serve_query: ServeQuery) -> None:
-    """It need not be there: nothing is kept, and everything is answered."""
+async def test_query_starts_without_redis(
+    database: str, stored: Database, serve_query: ServeQuery, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It need not be there: nothing is kept, everything is answered, and its password is in no line of the log."""
     stored.store("cpu", points(timedelta(hours=1), timedelta(0), timedelta(seconds=10)))
     query = await serve_query(database, cache_url=SecretStr("redis://:hunter2@127.0.0.1:1/0"), cache_min_seconds=0)
     await query.until_ready()
     assert (await ask(query, **panel())).reuse == "miss"
+    told = capsys.readouterr().out
+    assert "the cache does not answer" in told
+    assert "hunter2" not in told

@@ -272,6 +272,21 @@ async def test_a_statement_that_the_replica_ends_is_run_on_the_primary(pair: Pai
     assert await pair.query.counted("query_reads_total", server="primary", reason="failed") == 1
 
 
+async def test_a_client_that_leaves_cancels_its_statement_on_the_replica(pair: Pair) -> None:
+    """Nothing runs on there for a client that is gone, and the primary is not asked in its place."""
+    with pair.primary.locked("cpu"):
+        pair.primary.execute("SELECT pg_logical_emit_message(true, '', '')")  # its commit sends the lock along
+        locks = "SELECT pid FROM pg_locks WHERE mode = 'AccessExclusiveLock'"
+        await pair.replica.until(lambda: pair.replica.execute(locks))
+        asked = asyncio.create_task(pair.ask())
+        await pair.replica.until_waiting_for_lock()
+        asked.cancel()
+        await pair.replica.until(lambda: not pair.replica.statements("wait_event_type = 'Lock'"))
+        assert not pair.primary.statements("wait_event_type = 'Lock'")
+    await pair.query.until_counted("query_statements_abandoned_total", 1)
+    assert await pair.query.counted("query_reads_total", server="primary", reason="failed") == 0
+
+
 async def test_reads_go_on_while_the_primary_is_away(pair: Pair, primary_node: Node, replica_node: Node) -> None:
     """The replica answers for as long as it may be behind; what only the primary can promise is 503."""
     primary_node.freeze()

@@ -142,6 +142,19 @@ async def test_what_is_written_around_ingest_is_seen_after_a_while(
     assert await query.counted("query_cache_windows_total", outcome="expired") >= 1
 
 
+async def test_what_is_written_around_ingest_may_be_noted_by_hand(both: Both) -> None:
+    """The owner says what was changed, in the transaction that changes it, and the next answer has it."""
+    panel: dict[str, Any] = {"metric": "cpu.usage", "fn": "max", "step": "1m"}
+    settled = window(timedelta(hours=1), datetime.now(UTC) - timedelta(minutes=10))
+    await both.same(**panel, **settled)
+    both.stored.execute("""
+        WITH changed AS (UPDATE points.cpu SET usage = 7)
+        SELECT catalog.note_late('{cpu}', '{0}', ARRAY[(extract(epoch FROM now()) * 1000000)::bigint])
+    """)
+    asked = await both.same(**panel, **settled)
+    assert {number for _, number in asked.answer["series"][0]["points"]} == {7.0}
+
+
 async def test_a_measurement_that_was_dropped_is_forgotten(both: Both) -> None:
     """What is taken out of the catalog begins another epoch, in which nothing of the last one is used."""
     panel = {

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
+from query.lists import FieldsRequest
+from query.parameters import parse, with_header
 from query.position import PAGE_BYTES, Position, end_of_record, parse_position
+from service.errors import BadRequest
+
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -37,3 +45,37 @@ def test_a_page_with_nothing_on_it_begins_after_the_last_record(header: int) -> 
     assert end_of_record(5 * PAGE_BYTES + header) == 5 * PAGE_BYTES
     assert end_of_record(5 * PAGE_BYTES + header + 8) == 5 * PAGE_BYTES + header + 8
     assert end_of_record(5 * PAGE_BYTES) == 5 * PAGE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("given", "lines", "wanted"),
+    [
+        (None, [], None),
+        (None, ["1-0/A"], ["1-0/A"]),
+        (None, ["1-0/A, 1-0/B", "1-0/C"], ["1-0/A", "1-0/B", "1-0/C"]),
+        ("1-0/A", ["1-0/B"], ["1-0/A", "1-0/B"]),
+        (["1-0/A"], ["1-0/B,"], ["1-0/A", "1-0/B"]),
+        (["1-0/A"], [], ["1-0/A"]),
+    ],
+)
+def test_headers_add_positions(given: object, lines: list[str], wanted: list[str] | None) -> None:
+    """A request's positions are those of its parameters and those of its headers, which may hold several."""
+    data = {} if given is None else {"position": given}
+    found = [str(one) for one in parse(FieldsRequest, with_header(data, lines), NOW).position]
+    assert found == [str(parse_position(one)) for one in wanted or []]
+
+
+@pytest.mark.parametrize(
+    ("data", "lines", "words"),
+    [
+        ({"position": "x"}, [], "position: 'x' is not a position"),
+        ({}, ["1-0/A; 1-0/B"], "position: '1-0/A; 1-0/B' is not a position"),
+        ({"position": 7}, ["1-0/A"], "position: neither a text nor a list of texts"),
+        ({"consistency": "weak"}, [], "consistency: 'weak' is not known; allowed: fresh "),
+    ],
+)
+def test_a_fault_of_consistency_names_its_parameter(data: dict[str, Any], lines: list[str], words: str) -> None:
+    """Each is told with what is allowed."""
+    with pytest.raises(BadRequest) as refusal:
+        parse(FieldsRequest, with_header(data, lines), NOW)
+    assert words in refusal.value.message

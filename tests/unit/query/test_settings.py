@@ -49,6 +49,28 @@ def test_a_bad_address_is_refused_without_being_shown(
     assert "hunter2" not in error
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("QUERY_REPLICA_URL", "host=x password hunter2", "not a postgresql:// URL"),
+        ("QUERY_CACHE_URL", "http://:hunter2@x/0", "not of the form redis://"),
+        ("QUERY_CACHE_URL", "redis://:hunter2@x:port/0", "not of the form redis://"),
+    ],
+)
+def test_other_bad_addresses_are_refused_likewise(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str, words: str
+) -> None:
+    """Of the replica and of Redis: the variable is named, and nothing of the password."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql:///x")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit):
+        read(QuerySettings, PROG, [])
+    error = capsys.readouterr().err
+    assert f"{variable}: " in error
+    assert words in error
+    assert "hunter2" not in error
+
+
 def test_every_setting_is_documented() -> None:
     """Each setting has a line that says what it bounds or names."""
     assert [name for name, field in QuerySettings.model_fields.items() if not field.description] == []
