@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import signal
 import time
@@ -76,7 +77,7 @@ async def older_version(site: Site) -> None:
     """An ingest of the first version that kept points left an entry, which the next start finds."""
     points = _stranger(site)
     await site.ingest.stop(signal.SIGTERM)
-    _leave(site, _version_1(points))
+    await _leave(site, _version_1(points))
     await site.ingest.start()
 
 
@@ -85,7 +86,7 @@ async def later_version(site: Site) -> None:
     points = _stranger(site)
     await site.ingest.stop(signal.SIGTERM)
     site.ledger.damaged(point.number for point in points)
-    _leave(site, _version_1(points).replace(b"tidemark spool 1 ", b"tidemark spool 999 ", 1))
+    await _leave(site, _version_1(points).replace(b"tidemark spool 1 ", b"tidemark spool 999 ", 1))
     await site.ingest.start()
 
 
@@ -163,10 +164,23 @@ def _version_1(points: Sequence[Point]) -> bytes:
     return b"tidemark spool 1 " + orjson.dumps({"requests": 1, **told}) + b"\n" + frame
 
 
-def _leave(site: Site, content: bytes) -> None:
-    """Put an entry into the spool, behind all others."""
+async def _leave(site: Site, content: bytes) -> None:
+    """Put an entry into the spool, behind all others, when there is room: another fault may have filled the disk."""
     used = [int(path.stem) for path in site.spool.glob("0/**/*.batch")]
-    (site.spool / "0" / f"{max(used, default=0) + 1:020}.batch").write_bytes(content)
+    place = site.spool / "0" / f"{max(used, default=0) + 1:020}.batch"
+    draft = site.spool / f"{place.stem}.left"
+    await until(lambda: _is_written(draft, content))
+    draft.rename(place)
+
+
+def _is_written(file: Path, content: bytes) -> bool:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return False
+    return True
 
 
 WITH_A_START: list[Strike] = [
