@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test check faults bench-ingest bench-soak bench-spool bench-cache bench-storage lock clean
+.PHONY: help up test check faults bench-ingest bench-soak bench-spool bench-cache bench-storage bench-query lock clean
 
 PYTHON ?= python3
 RUN := .venv/bin
@@ -47,6 +47,9 @@ bench-cache: .venv/dev.stamp ## measure the series cache at a million series
 
 bench-storage: .venv/dev.stamp ## measure compression and rollups, on a community edition at DATABASE_URL
 	@$(RUN)/python -m bench.storage
+
+bench-query: .venv/dev.stamp ## measure reading, against psql, VictoriaMetrics and InfluxDB
+	@$(RUN)/python -m bench.query
 
 lock: .venv/dev.stamp ## pin the dependencies that pyproject.toml names
 	@$(LOCK) pyproject.toml --output-file requirements.lock

@@ -141,7 +141,7 @@ def sizes(connection: Connection, hosts: int) -> Figures:
         points = Points(measurement, fields, hosts, START, START + DAY, READING_SECONDS)
         fill(connection, points)
         before = _size(connection, points)
-        run_jobs(connection, points, COMPRESS)
+        run_jobs(connection, points.measurement, COMPRESS)
         found[measurement] = {"values": points.values, "before": before, "after": _size(connection, points)}
         _drop(connection, points)
     found["all"] = {key: sum(one[key] for one in found.values()) for key in ("values", "before", "after")}
@@ -155,7 +155,7 @@ def compress_day(connection: Connection, hosts: int) -> Figures:
     points = Points("cpu", CPU_FIELDS, hosts, START, START + DAY, READING_SECONDS)
     fill(connection, points)
     before = _size(connection, points)
-    seconds = run_jobs(connection, points, COMPRESS)
+    seconds = run_jobs(connection, points.measurement, COMPRESS)
     after = _size(connection, points)
     _drop(connection, points)
     return {
@@ -173,8 +173,8 @@ def latency(connection: Connection, url: str, hosts: int, days: int, times: int)
     points = Points("cpu", CPU_FIELDS, hosts, end - days * DAY, end, LATENCY_STEP_SECONDS)
     connection.execute(KEEP, (points.measurement,))
     fill(connection, points)
-    refreshed = run_jobs(connection, points, REFRESH)
-    run_jobs(connection, points, COMPRESS)
+    refreshed = run_jobs(connection, points.measurement, REFRESH)
+    run_jobs(connection, points.measurement, COMPRESS)
     connection.execute("VACUUM (ANALYZE)")
     found: Figures = {}
     with systems.query(url, QUERY_CACHE="off") as port:
@@ -206,12 +206,12 @@ def fill(connection: Connection, points: Points) -> None:
     connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier("points", points.measurement)))
 
 
-def run_jobs(connection: Connection, points: Points, job: str) -> float:
+def run_jobs(connection: Connection, measurement: str, job: str) -> float:
     """Run the measurement's jobs of a kind, one after the other; the seconds that it took."""
-    parameters = {"job": job, "measurement": points.measurement}
+    parameters = {"job": job, "measurement": measurement}
     jobs = connection.execute(JOBS.encode(), parameters).fetchall()
     if not jobs:
-        raise SystemExit(f"{points.measurement} has no job {job}")
+        raise SystemExit(f"{measurement} has no job {job}")
     began = time.perf_counter()
     for (job_id,) in jobs:
         connection.execute("CALL run_job(%s)", (job_id,))

@@ -102,6 +102,7 @@ class VictoriaMetrics(System):
     name = "victoria-metrics"
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self.port = port
         self._process = process
         self._base = f"http://127.0.0.1:{port}"
         self.write_url = f"{self._base}/write"
@@ -126,6 +127,7 @@ class InfluxDB(System):
     name = "influxdb"
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self.port = port
         self._process = process
         self._base = f"http://127.0.0.1:{port}"
         self.write_url = f"{self._base}/write?db=bench"
