@@ -27,7 +27,7 @@ ROLLED_UP = ("avg", "min", "max", "sum", "count")
 
 @pytest.fixture
 def without_jobs(stored: Database) -> None:
-    """No job refreshes what a test refreshes: two at once may lose what one of them has written."""
+    """No job refreshes what a test writes and refreshes: its first run may not see what is committed meanwhile."""
     stored.execute("SELECT _timescaledb_functions.stop_background_workers()")
 
 
