@@ -133,10 +133,7 @@ def high(window: Window, hosts: Sequence[str]) -> Question:
     ).format(fields=_columns(CPU_FIELDS), high=sql.Literal(HIGH), where=where)
     hosts_prom = f',hostname=~"{"|".join(hosts)}"' if hosts else ""
     names = "|".join(f"cpu_{name}" for name in CPU_FIELDS)
-    prom = (
-        f'{{__name__=~"{names}"{hosts_prom}}} and on (hostname) '
-        f"(cpu_usage_user{{{hosts_prom[1:]}}} > {HIGH})"
-    )
+    prom = f'{{__name__=~"{names}"{hosts_prom}}} and on (hostname) (cpu_usage_user{{{hosts_prom[1:]}}} > {HIGH})'
     hosts_influx = f" AND hostname =~ /^({'|'.join(hosts)})$/" if hosts else ""
     columns = ", ".join(f'"{name}"' for name in CPU_FIELDS)
     params = [("where", f"cpu.usage_user>{HIGH}"), *_times(window)]
