@@ -14,12 +14,12 @@ from pydantic_settings import CliApp, CliSubCommand
 
 from service import logs, settings
 from service.errors import TidemarkError
-from sql import policies, postmaster, ready, report, stack
+from sql import passwords, policies, postmaster, ready, report, stack
 from sql.addresses import Role
 from sql.maintain import Keeper
 from sql.migrate import migrate
 from sql.policy_commands import Policy
-from sql.settings import Defaults, Embedded, Maintenance, Server, Services, Stack
+from sql.settings import Defaults, Embedded, Maintenance, Passwords, Server, Services, Stack
 
 PROG = "python -m sql"
 INTERRUPTED = 130
@@ -38,8 +38,8 @@ class Serve(Embedded):
         postmaster.serve(self, say)
 
 
-class Migrate(Server, Defaults):
-    """Bring the database's schema up to date, and the defaults of the policies; harmless when they are."""
+class Migrate(Server, Defaults, Passwords):
+    """Bring the schema, the defaults of the policies and the roles' passwords up to date; harmless when they are."""
 
     def cli_cmd(self) -> None:
         """Run the command."""
@@ -48,6 +48,7 @@ class Migrate(Server, Defaults):
             policies.put_defaults(connection, self.policy())
         for name in outcome.applied:
             say(f"applied {name}")
+        passwords.give(self.url("owner"), self.passwords())
         say(f"the schema is at version {outcome.version}")
         say(f"TimescaleDB {ready.edition_line(outcome)}")
 

@@ -154,6 +154,24 @@ class Maintenance(Defaults):
     )
 
 
+class Passwords(Settings):
+    """What the services' roles log in with, on a server of the user's."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", env_ignore_empty=True)
+
+    ingest_password: SecretStr | None = Field(
+        None, description="password to give the role tidemark_ingest; as it is unless set"
+    )
+    query_password: SecretStr | None = Field(
+        None, description="password to give the role tidemark_query; as it is unless set"
+    )
+
+    def passwords(self) -> dict[Role, str]:
+        """Those that are set."""
+        given: dict[Role, SecretStr | None] = {"ingest": self.ingest_password, "query": self.query_password}
+        return {role: password.get_secret_value() for role, password in given.items() if password is not None}
+
+
 class Services(Server):
     """The processes beside the database, and how long they may take."""
 

@@ -16,11 +16,12 @@ from ingest.settings import IngestSettings
 from query.instruments import Instruments as QueryInstruments
 from query.settings import QuerySettings
 from service.settings import Settings, variable_of
-from sql.settings import Stack
+from sql.settings import Passwords, Stack
 
 README = Path(__file__).parents[2] / "README.md"
 SETTINGS: tuple[tuple[str, type[Settings]], ...] = (
     ("`make up` and `python -m sql`", Stack),
+    ("`python -m sql migrate`", Passwords),
     ("`python -m ingest`", IngestSettings),
     ("`python -m query`", QuerySettings),
     ("`python -m ingest.agent`", AgentSettings),
