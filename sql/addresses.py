@@ -21,6 +21,8 @@ LOOPBACK = "127.0.0.1"
 Role = Literal["owner", "ingest", "query"]
 
 ACCOUNTS: Mapping[Role, str] = {"owner": "tidemark", "ingest": "tidemark_ingest", "query": "tidemark_query"}
+GRAFANA = "grafana_reader"
+"""The account of Grafana, which is nobody's role here: no process of ours has it."""
 VARIABLES: Mapping[Role, str] = {
     "owner": "DATABASE_URL",
     "ingest": "INGEST_DATABASE_URL",

@@ -15,7 +15,7 @@ from pydantic_settings import SettingsConfigDict
 from service import settings
 from service.errors import TidemarkError
 from service.settings import Settings
-from sql.addresses import FILE, VARIABLES, Role, as_role, kept
+from sql.addresses import ACCOUNTS, FILE, GRAFANA, VARIABLES, Role, as_role, kept
 from sql.durations import KINDS
 
 
@@ -155,7 +155,7 @@ class Maintenance(Defaults):
 
 
 class Passwords(Settings):
-    """What the services' roles log in with, on a server of the user's."""
+    """What the services' roles and Grafana log in with, on a server of the user's."""
 
     model_config = SettingsConfigDict(env_prefix="TIDEMARK_", env_ignore_empty=True)
 
@@ -166,10 +166,18 @@ class Passwords(Settings):
         None, description="password to give the role tidemark_query; as it is unless set"
     )
 
-    def passwords(self) -> dict[Role, str]:
-        """Those that are set."""
-        given: dict[Role, SecretStr | None] = {"ingest": self.ingest_password, "query": self.query_password}
-        return {role: password.get_secret_value() for role, password in given.items() if password is not None}
+    grafana_password: SecretStr | None = Field(
+        None, description="password to give the role grafana_reader; as it is unless set"
+    )
+
+    def passwords(self) -> dict[str, str]:
+        """Those that are set, by account."""
+        given = {
+            ACCOUNTS["ingest"]: self.ingest_password,
+            ACCOUNTS["query"]: self.query_password,
+            GRAFANA: self.grafana_password,
+        }
+        return {account: password.get_secret_value() for account, password in given.items() if password is not None}
 
 
 class Services(Server):

@@ -37,4 +37,10 @@ def test_a_role_logs_in_with_what_it_was_given(commands: Commands) -> None:
 def test_an_owner_who_may_not(database: str) -> None:
     """It is told so, and what to do."""
     with pytest.raises(PasswordError, match="may not give the role tidemark_ingest a password: have a superuser"):
-        give(as_role(database, "query"), {"ingest": WORD})
+        give(as_role(database, "query"), {"tidemark_ingest": WORD})
+
+
+def test_a_role_that_could_not_be_made(database: str) -> None:
+    """Its password is refused with the statement that makes it."""
+    with pytest.raises(PasswordError, match="CREATE ROLE grafana_lost LOGIN IN ROLE tidemark_query"):
+        give(database, {"grafana_lost": WORD})
