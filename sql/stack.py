@@ -74,6 +74,9 @@ def variables(settings: Stack) -> dict[str, str]:
     }
     if "AGENT_URL" not in os.environ:
         told["AGENT_URL"] = f"http://{place(settings.ingest_host, settings.ingest_port)}"
+    if "AGENT_INSTRUMENTS_URLS" not in os.environ:
+        services = ((settings.ingest_host, settings.ingest_port), (settings.query_host, settings.query_port))
+        told["AGENT_INSTRUMENTS_URLS"] = ",".join(f"http://{place(*service)}/metrics" for service in services)
     path = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
     return {**told, "PATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
 

@@ -13,6 +13,8 @@ from ingest.agent.collect import Collector, collect
 from ingest.agent.deliver import Delivery
 from ingest.agent.inputs import inputs
 from ingest.agent.instruments import Instruments
+from ingest.agent.points import Input
+from ingest.agent.services import Services
 from ingest.agent.settings import AgentSettings
 from service import logs, settings
 
@@ -35,7 +37,7 @@ async def run(chosen: AgentSettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     instruments = Instruments()
     backlog = Backlog(chosen.buffer_bytes, instruments)
-    collector = Collector(inputs(), chosen.interval_seconds / 2, instruments)
+    collector = Collector(chosen_inputs(chosen), chosen.interval_seconds / 2, instruments)
     timeout = aiohttp.ClientTimeout(total=chosen.timeout_seconds)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         delivery = Delivery(session, backlog, chosen, instruments)
@@ -53,6 +55,16 @@ async def run(chosen: AgentSettings) -> None:
     if collector.is_waiting:
         # A thread that hangs in the kernel, on a mount that went away, would keep the process from ending.
         os._exit(0)
+
+
+def chosen_inputs(chosen: AgentSettings) -> dict[str, Input]:
+    """This host's inputs, and that of Tidemark's services where some are named."""
+    found = inputs()
+    if chosen.instruments_urls:
+        found["services"] = Services(
+            chosen.instruments_urls, chosen.instruments_max_bytes, chosen.instruments_timeout_seconds
+        )
+    return found
 
 
 if __name__ == "__main__":

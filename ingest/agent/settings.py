@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, HttpUrl
+from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, ValidationError
 from pydantic_settings import NoDecode, SettingsConfigDict
 from yarl import URL
 
 from service.logs import LogFormat
-from service.settings import KIBIBYTES, MEBIBYTES, Settings
+from service.settings import KIBIBYTES, MEBIBYTES, Settings, Words
 
 
 def _pairs(value: Any) -> Any:
@@ -21,6 +21,17 @@ def _pairs(value: Any) -> Any:
     if any(not (key.strip() and equals and text.strip()) for key, equals, text in pairs):
         raise ValueError("expected key=value,key=value with no key and no value empty")
     return {key.strip(): text.strip() for key, _, text in pairs}
+
+
+def _web_addresses(words: list[str]) -> list[str]:
+    for word in words:
+        try:
+            understood = HttpUrl(word).username is None
+        except ValidationError:
+            understood = False
+        if not understood:
+            raise ValueError("an address is not of the form http://host:port/path")
+    return words
 
 
 class AgentSettings(Settings):
@@ -46,6 +57,16 @@ class AgentSettings(Settings):
         30.0, gt=0, description="longest wait between two tries, also when Retry-After asks for more"
     )
     stop_seconds: float = Field(3.0, ge=0, description="time to deliver what is held after SIGTERM; then it is lost")
+    instruments_urls: Annotated[Words, AfterValidator(_web_addresses)] = Field(
+        default_factory=list,
+        description="services of Tidemark's whose instruments are read as well: http://127.0.0.1:8086/metrics,...",
+    )
+    instruments_max_bytes: int = Field(
+        4 * MEBIBYTES, ge=KIBIBYTES, description="largest answer of one of these; a larger one is left out"
+    )
+    instruments_timeout_seconds: float = Field(
+        1.0, gt=0, description="time for each of these to answer; the agent waits for half an interval in all"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
     log_format: LogFormat = Field("text", description="form of the log's lines")
 

@@ -40,3 +40,26 @@ def test_a_password_is_not_shown() -> None:
     """What the log says of the URL has no user and no password."""
     settings = read(AgentSettings, "agent", ["--url", "http://me:secret@metrics.example:8086/base"])
     assert settings.shown_url == "http://metrics.example:8086/base"
+
+
+def test_services_are_named_by_their_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several, with commas; none unless set."""
+    assert read(AgentSettings, "agent", []).instruments_urls == []
+    monkeypatch.setenv("AGENT_INSTRUMENTS_URLS", "http://127.0.0.1:8086/metrics, https://[::1]:8080/metrics")
+    urls = ["http://127.0.0.1:8086/metrics", "https://[::1]:8080/metrics"]
+    assert read(AgentSettings, "agent", []).instruments_urls == urls
+
+
+@pytest.mark.parametrize(
+    "value", ["file:///etc/passwd", "127.0.0.1:8086", "http://", "http://a,ftp://b", "http://me:word@a/"]
+)
+def test_other_addresses_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    """Only HTTP is read; the message names the setting and the form."""
+    monkeypatch.setenv("AGENT_INSTRUMENTS_URLS", value)
+    with pytest.raises(SystemExit):
+        read(AgentSettings, "agent", [])
+    message = capsys.readouterr().err
+    assert "AGENT_INSTRUMENTS_URLS" in message
+    assert "http://host:port/path" in message
