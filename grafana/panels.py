@@ -1,0 +1,246 @@
+"""The parts of dashboards: queries, panels and variables, on grafana-foundation-sdk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.builders.common import ReduceDataOptions, StackingConfig, VizTooltipOptions
+from grafana_foundation_sdk.cog import builder, variants
+from grafana_foundation_sdk.models import dashboard
+from grafana_foundation_sdk.models.common import StackingMode, TooltipDisplayMode, VizOrientation
+
+DATASOURCE = dashboard.DataSourceRef(type_val="grafana-postgresql-datasource", uid="tidemark")
+REFERENCES = "ABCDEFGH"
+WARN_PERCENT, ALARM_PERCENT = 80, 90
+
+
+class SqlQuery(variants.Dataquery, builder.Builder[variants.Dataquery]):
+    """A query of the PostgreSQL data source; `form` is `time_series` or `table`."""
+
+    def __init__(self, sql: str, form: str, reference: str = "A") -> None:
+        self.sql = sql
+        self.form = form
+        self.reference = reference
+
+    def build(self) -> Self:
+        """It is what it builds."""
+        return self
+
+    def to_json(self) -> dict[str, object]:
+        """As Grafana keeps it."""
+        return {
+            "refId": self.reference,
+            "datasource": DATASOURCE,
+            "editorMode": "code",
+            "format": self.form,
+            "rawQuery": True,
+            "rawSql": self.sql,
+        }
+
+
+class SqlAnnotation(dashboard.AnnotationTarget):
+    """A query for annotations, for which the SDK has no field."""
+
+    def __init__(self, sql: str) -> None:
+        super().__init__()
+        self._query = SqlQuery(sql, "table", "Anno")
+
+    def to_json(self) -> dict[str, object]:
+        """As Grafana keeps it."""
+        return self._query.to_json()
+
+
+def percents(warn: float = WARN_PERCENT, alarm: float = ALARM_PERCENT) -> build.ThresholdsConfig:
+    """Green, then orange, then red."""
+    return build.ThresholdsConfig().steps(
+        [
+            dashboard.Threshold(value=None, color="green"),
+            dashboard.Threshold(value=warn, color="orange"),
+            dashboard.Threshold(value=alarm, color="red"),
+        ]
+    )
+
+
+def _queries(statements: str | Sequence[str], form: str) -> list[builder.Builder[variants.Dataquery]]:
+    each = [statements] if isinstance(statements, str) else statements
+    return [SqlQuery(sql, form, reference) for sql, reference in zip(each, REFERENCES, strict=False)]
+
+
+def curve(
+    title: str, unit: str, statements: str | Sequence[str], *, stacked: bool = False, span: int = 12, highest: float = 0
+) -> timeseries.Panel:
+    """Lines over time, or areas on top of each other."""
+    panel = (
+        timeseries.Panel()
+        .title(title)
+        .datasource(DATASOURCE)
+        .unit(unit)
+        .min(0)
+        .span(span)
+        .height(8)
+        .interval("$interval")
+        .fill_opacity(40 if stacked else 8)
+        .tooltip(VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
+        .targets(_queries(statements, "time_series"))
+    )
+    if stacked:
+        panel = panel.stacking(StackingConfig().mode(StackingMode.NORMAL))
+    return panel.max(highest) if highest else panel
+
+
+def number(
+    title: str, unit: str, statement: str, thresholds: build.ThresholdsConfig | None = None, *, span: int = 4
+) -> stat.Panel:
+    """One number, the newest of its query."""
+    return (
+        stat.Panel()
+        .title(title)
+        .datasource(DATASOURCE)
+        .unit(unit)
+        .span(span)
+        .height(4)
+        .interval("$interval")
+        .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]))
+        .thresholds(thresholds or build.ThresholdsConfig().steps([dashboard.Threshold(value=None, color="text")]))
+        .targets(_queries(statement, "table"))
+    )
+
+
+def bars(title: str, unit: str, statement: str, thresholds: build.ThresholdsConfig | None = None) -> bargauge.Panel:
+    """A bar for each row of a table with a name and a value; a click on one leads to its host."""
+    return (
+        bargauge.Panel()
+        .title(title)
+        .datasource(DATASOURCE)
+        .unit(unit)
+        .min(0)
+        .span(6)
+        .height(9)
+        .interval("$interval")
+        .orientation(VizOrientation.HORIZONTAL)
+        .reduce_options(ReduceDataOptions().values(True).calcs([]))
+        .thresholds(thresholds or percents(1e300, 1e301))
+        .data_links([to_host("${__data.fields.host}")])
+        .targets(_queries(statement, "table"))
+    )
+
+
+def rows(
+    title: str, statements: str | Sequence[str], units: Mapping[str, str], *, span: int = 24, form: str = "table"
+) -> table.Panel:
+    """A table; `units` are those of columns by their names."""
+    panel = (
+        table.Panel()
+        .title(title)
+        .datasource(DATASOURCE)
+        .span(span)
+        .height(9)
+        .interval("$interval")
+        .targets(_queries(statements, form))
+    )
+    for column, unit in units.items():
+        panel = panel.override_by_name(column, [dashboard.DynamicConfigValue(id_val="unit", value=unit)])
+    return panel
+
+
+def linked(panel: table.Panel) -> table.Panel:
+    """A table whose column `host` leads to its host."""
+    link = to_host("${__value.raw}").build()
+    return panel.override_by_name("host", [dashboard.DynamicConfigValue(id_val="links", value=[link])])
+
+
+def to_host(host: str) -> build.DashboardLink:
+    """A link to a host's dashboard that keeps the range."""
+    return build.DashboardLink("This host").url(f"/d/tidemark-host?var-host={host}&${{__url_time_range}}")
+
+
+def host_variable() -> build.QueryVariable:
+    """The hosts that there are."""
+    sql = "SELECT DISTINCT host FROM catalog.series WHERE host IS NOT NULL ORDER BY 1"
+    return _asked("host", "Host", sql)
+
+
+def measurement_variable() -> build.QueryVariable:
+    """The measurements that there are, several or all of them."""
+    return (
+        _asked("measurement", "Measurement", "SELECT name FROM catalog.measurement ORDER BY 1")
+        .multi(True)
+        .include_all(True)
+    )
+
+
+def _asked(name: str, label: str, sql: str) -> build.QueryVariable:
+    return (
+        build.QueryVariable(name)
+        .label(label)
+        .datasource(DATASOURCE)
+        .query(sql)
+        .refresh(dashboard.VariableRefresh.ON_DASHBOARD_LOAD)
+    )
+
+
+def interval_variable() -> build.CustomVariable:
+    """The shortest interval of a panel; on a long range Grafana takes a longer one."""
+    chosen = dashboard.VariableOption(selected=True, text="10s", value="10s")
+    return build.CustomVariable("interval").label("Least interval").values("10s,1m,10m,1h,1d").current(chosen)
+
+
+def board(
+    uid: str,
+    title: str,
+    variables: Iterable[builder.Builder[dashboard.VariableModel]],
+    sections: Mapping[str, Sequence[builder.Builder[dashboard.Panel]]],
+    annotations: Sequence[dashboard.AnnotationQuery] = (),
+) -> dashboard.Dashboard:
+    """A dashboard of titled rows of panels, with links to the others."""
+    made = (
+        build.Dashboard(title)
+        .uid(uid)
+        .tags(["tidemark"])
+        .time("now-6h", "now")
+        .refresh("30s")
+        .timezone("browser")
+        .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
+        .variables([*variables, interval_variable()])
+        .link(
+            build.DashboardLink("Tidemark")
+            .type(dashboard.DashboardLinkType.DASHBOARDS)
+            .tags(["tidemark"])
+            .keep_time(True)
+            .icon("external link")
+        )
+    )
+    for name, panels in sections.items():
+        made = made.with_row(build.Row(name))
+        for panel in panels:
+            made = made.with_panel(panel)
+    whole = made.build()
+    for number_of_panel, panel_model in enumerate(whole.panels or (), 1):
+        panel_model.id_val = number_of_panel
+    whole.annotations = dashboard.AnnotationContainer(list(annotations))
+    return whole
+
+
+def annotation(name: str, sql: str) -> dashboard.AnnotationQuery:
+    """Marks on every curve at the times that a query gives."""
+    return dashboard.AnnotationQuery(
+        name=name, datasource=DATASOURCE, enable=True, icon_color="purple", target=SqlAnnotation(sql)
+    )
+
+
+def trends(panel: table.Panel, key: str, names: Mapping[str, str], units: Mapping[str, str]) -> table.Panel:
+    """A table whose series become sparklines, one row for each value of `key`; `names` and `units` by reference."""
+    reduced: Any = {reference: {"stat": "lastNotNull"} for reference in names}
+    panel = panel.with_transformation(dashboard.DataTransformerConfig(id_val="timeSeriesTable", options=reduced))
+    panel = panel.with_transformation(
+        dashboard.DataTransformerConfig(id_val="joinByField", options={"byField": key, "mode": "outer"})
+    )
+    for reference, name in names.items():
+        properties = [("displayName", name), ("custom.cellOptions", {"type": "sparkline"}), ("unit", units[reference])]
+        panel = panel.override_by_name(
+            f"Trend #{reference}", [dashboard.DynamicConfigValue(id_val=one, value=value) for one, value in properties]
+        )
+    return panel

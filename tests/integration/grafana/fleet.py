@@ -1,0 +1,172 @@
+"""A month of a fleet: what the agent really reads of this host, under several names, and what the generator makes.
+
+The newest hour has a reading a minute, the newest day one in 15 minutes, the month one in six hours. Counters and
+gauges grow from reading to reading, and what is free on disks shrinks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import NamedTuple
+
+import psycopg
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from bench.generate import lines, nine, parts
+from ingest.agent import services
+from ingest.agent.inputs import NET, inputs
+from ingest.agent.points import PartlyRead, Point
+from ingest.agent.storage import DISKIO
+from ingest.instruments import Instruments as IngestInstruments
+from query.instruments import Instruments as QueryInstruments
+
+HOSTS = ("web-1", "o'brien")
+SILENT = "gone"
+FILLING = "filling"
+MINUTE = timedelta(minutes=1)
+
+
+class Row(NamedTuple):
+    """One point as it is stored."""
+
+    time: datetime
+    tags: Mapping[str, str]
+    fields: Mapping[str, float]
+
+
+def moments(now: datetime) -> list[datetime]:
+    """The times of the readings, oldest first."""
+    steps = ((120, 360 * MINUTE), (96, 15 * MINUTE), (60, MINUTE))
+    return sorted({now - n * step for count, step in steps for n in range(1, count + 1)})
+
+
+def host_points() -> list[Point]:
+    """A reading of this host by the agent's inputs; one disk and one interface more, which not every machine has."""
+    read = inputs()
+    points: list[Point] = []
+    for last in (False, True):
+        for one in read.values():
+            try:
+                found = one()
+            except PartlyRead as error:
+                found = error.points
+            points += found if last else []
+        time.sleep(0 if last else 0.2)  # what is read between two readings needs a time between them
+    disk = {**dict.fromkeys(DISKIO, 1000), "io_util": 12.5, "io_await": 1.0, "iops_in_progress": 1}
+    return [
+        *points,
+        Point("diskio", disk, {"name": "vdz"}),
+        Point("net", dict.fromkeys(NET, 1000), {"interface": "eth9"}),
+    ]
+
+
+def grown(point: Point, share: float, boot_time: float) -> dict[str, float]:
+    """A point's fields after `share` (0 to 1) of the month."""
+    fields = {name: value * (1 + share) for name, value in point.fields.items()}
+    if point.measurement == "disk":
+        fields |= {"free": point.fields["free"] * (1 - share / 2), "used_percent": 40 + 40 * share}
+    if point.measurement == "cpu":
+        fields = dict(point.fields)
+    if point.measurement == "kernel":
+        fields["boot_time"] = boot_time
+    return fields
+
+
+def own_registries() -> list[tuple[str, CollectorRegistry]]:
+    """The instruments of both services, with those that their web shell has."""
+    found = []
+    for name, instance, make in (
+        ("ingest", "ingest:8086", IngestInstruments),
+        ("query", "query:8080", QueryInstruments),
+    ):
+        registry = CollectorRegistry()
+        make(registry)
+        Counter(f"{name}_http_requests", "By route.", ["route", "method", "status"], registry=registry)
+        Histogram(f"{name}_http_request_seconds", "By route.", ["route"], registry=registry)
+        found.append((instance, registry))
+    return found
+
+
+def touch(registry: CollectorRegistry) -> None:
+    """Have every instrument of a registry counted, set or observed once more."""
+    for collector in set(registry._collector_to_names):
+        labels = {name: "/write" if name == "route" else "x" for name in collector._labelnames}  # type: ignore[attr-defined]
+        one = collector.labels(**labels) if labels else collector  # type: ignore[attr-defined]
+        match one:
+            case Counter() | Gauge():
+                one.inc(10)
+            case Histogram():
+                for seconds in (0.002, 0.03, 0.03, 0.4, 20):
+                    one.observe(seconds)
+
+
+def rows(now: datetime) -> Iterator[tuple[str, Row]]:
+    """All that is stored, by measurement."""
+    read = host_points()
+    registries = own_registries()
+    times = moments(now)
+    boot_time = (now - 20 * MINUTE).timestamp()
+    for when in times:
+        share = (when - times[0]) / (now - times[0])
+        for host in (*HOSTS, SILENT):
+            if host == SILENT and when > now - 30 * MINUTE:
+                continue
+            for point in read:
+                yield (
+                    point.measurement,
+                    Row(when, {**point.tags, "host": host}, grown(point, share, boot_time)),
+                )
+        for instance, registry in registries:
+            touch(registry)
+            for point in services.points(generate_latest(registry).decode(), instance):
+                yield point.measurement, Row(when, {**point.tags, "host": HOSTS[0]}, point.fields)
+    for n in range(60):
+        fields = {"free": 1e9 * n, "used_percent": 99.0, "total": 1e12}
+        yield "disk", Row(now - n * MINUTE, {"host": FILLING, "path": "/full", "mode": "rw"}, fields)
+    start = int((now - 30 * MINUTE).timestamp())
+    for line in islice(lines(nine(3), start, 30), None):
+        made = parts(line)
+        yield made["measurement"], Row(datetime.fromtimestamp(made["time"], UTC), made["tags"], made["fields"])
+
+
+def fill(url: str, now: datetime) -> None:
+    """Write the month into a database, as ingest does."""
+    by_measurement: defaultdict[str, list[Row]] = defaultdict(list)
+    for measurement, row in rows(now):
+        by_measurement[measurement].append(row)
+    with psycopg.connect(url) as connection:
+        for measurement, points in by_measurement.items():
+            _store(connection, measurement, points)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ANALYZE")
+
+
+def _store(connection: psycopg.Connection, measurement: str, points: list[Row]) -> None:
+    names = list(dict.fromkeys(name for point in points for name in point.fields))
+    tags = list(dict.fromkeys(tuple(sorted(point.tags.items())) for point in points))
+    found = connection.execute("SELECT * FROM catalog.ensure_fields(%s, %s)", (measurement, names))
+    columns: dict[str, str] = dict(found.fetchall())
+    ((ids,),) = connection.execute(
+        "SELECT catalog.ensure_series(%s, %s)", (measurement, [Jsonb(dict(one)) for one in tags])
+    ).fetchall()
+    series = dict(zip(tags, ids, strict=True))
+    merged: dict[tuple[datetime, int], dict[str, float]] = defaultdict(dict)
+    for point in points:
+        merged[point.time, series[tuple(sorted(point.tags.items()))]] |= point.fields
+    copy = sql.SQL("COPY {} (time, series_id, {}) FROM STDIN").format(
+        sql.Identifier("points", measurement), _columns(columns[name] for name in names)
+    )
+    with connection.cursor().copy(copy) as out:
+        for (when, number), fields in merged.items():
+            out.write_row([when, number, *(fields.get(name) for name in names)])
+
+
+def _columns(names: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))
