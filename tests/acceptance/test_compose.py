@@ -8,7 +8,9 @@ import re
 import secrets
 import subprocess
 import sys
+import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,11 +19,11 @@ import psycopg
 import pytest
 from ruamel.yaml import YAML
 
-from tests.conftest import DEADLINE_SECONDS, ROOT, Commands, Running, port_nobody_has
+from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, ROOT, Commands, Running, port_nobody_has
 
 VARIABLE = re.compile(r"\$\{(\w+):\?[^}]*\}")
 """How the file names a secret: it has no default, and its absence stops everything with a word."""
-OURS = ("migrate", "ingest", "query", "maintain")
+OURS = ("migrate", "ingest", "query", "maintain", "agent")
 EXAMPLE = ROOT / "env.example"
 
 
@@ -87,6 +89,24 @@ def test_ours_may_do_nothing(compose: dict[str, Any]) -> None:
             assert service["security_opt"] == ["no-new-privileges:true"], name
 
 
+def test_what_is_mounted_is_there_and_cannot_be_written(compose: dict[str, Any]) -> None:
+    """Files of this repository and folders of the host are mounted read-only; the rest are named volumes."""
+    for name, service in compose["services"].items():
+        for volume in service.get("volumes", []):
+            source, _, *mode = volume.split(":")
+            if source.startswith((".", "/")):
+                assert mode == ["ro"], volume
+                assert (ROOT / source).exists(), volume
+            else:
+                assert source in compose["volumes"], name
+
+
+def test_agents_are_asked_for(compose: dict[str, Any]) -> None:
+    """Prometheus and Telegraf run only for those who name their profile; everything else always does."""
+    profiles = {name: service["profiles"] for name, service in compose["services"].items() if "profiles" in service}
+    assert profiles == {"prometheus": ["prometheus"], "telegraf": ["telegraf"]}
+
+
 def test_the_image_holds_what_runs(compose: dict[str, Any]) -> None:
     """The Dockerfile copies every package that a command starts, runs as nobody, and knows how to ask after itself."""
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -96,7 +116,7 @@ def test_the_image_holds_what_runs(compose: dict[str, Any]) -> None:
     for name in OURS:
         if service := compose["services"].get(name):
             assert service["command"][:2] == ["python", "-m"], name
-            assert (ROOT / service["command"][2] / "__main__.py").exists(), name
+            assert (ROOT / service["command"][2].replace(".", "/") / "__main__.py").exists(), name
 
 
 class Stack:
@@ -113,6 +133,8 @@ class Stack:
         self.ports = {"ingest": port_nobody_has(), "query": port_nobody_has()}
         self._words = {
             "db:5432": f"127.0.0.1:{address.port}",
+            "//ingest:": "//127.0.0.1:",
+            "//query:": "//127.0.0.1:",
             ":8086": f":{self.ports['ingest']}",
             ":8080": f":{self.ports['query']}",
         }
@@ -135,6 +157,11 @@ class Stack:
         _, _, module, *arguments = self._services[name]["command"]
         return self._commands.start(module, *arguments, env=self.environment(name))
 
+    def as_grafana(self) -> str:
+        """The database's address with the account and the password that Grafana has."""
+        found = self.environment("grafana")
+        return f"postgresql://grafana_reader:{found['TIDEMARK_GRAFANA_PASSWORD']}@{found['TIDEMARK_DATABASE_ADDRESS']}/tidemark"
+
     def is_healthy(self, name: str) -> bool:
         """What the image's own check says."""
         check = re.search(r"CMD (\[.*\])\n", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
@@ -150,7 +177,7 @@ def stack(compose: dict[str, Any], commands: Commands, folder: Path) -> Stack:
 
 
 def test_the_services_work_together(stack: Stack) -> None:
-    """Migrate gives the roles their passwords; ingest and query log in as themselves, take a point and tell of it."""
+    """Migrate gives the roles their passwords; the others log in as themselves, take points and tell of them."""
     migrate = stack.start("migrate")
     assert migrate.process.wait(DEADLINE_SECONDS) == 0, migrate.text()
     for name in stack.ports:
@@ -168,3 +195,29 @@ def test_the_services_work_together(stack: Stack) -> None:
             "WHERE application_name IN ('tidemark ingest', 'tidemark query')"
         ).fetchall()
     assert {name for (name,) in rows} == {"tidemark_ingest", "tidemark_query"}
+    maintain, agent = stack.start("maintain"), stack.start("agent")
+    maintain.until("maintaining")
+    until_there(stack.as_grafana(), "SELECT FROM tidemark_at('1s') WHERE query_database_up = 1", agent)
+    assert maintain.stop() == 0
+    assert agent.stop() == 0
+
+
+GROWING = (
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.InvalidFunctionDefinition,
+)
+"""What a reader hears of a measurement that does not have its fields yet, or gets some at that moment."""
+
+
+def until_there(url: str, statement: str, by: Running) -> None:
+    """Wait until a statement has rows, which a process makes."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    with psycopg.connect(url, autocommit=True) as connection:
+        while True:
+            with suppress(*GROWING):
+                if connection.execute(statement.encode()).fetchall():
+                    return
+            assert by.process.poll() is None, by.text()
+            assert time.monotonic() < deadline, by.text()
+            time.sleep(POLL_SECONDS)
