@@ -28,6 +28,7 @@ KNOWN = {
     "resolution": "auto",
     "limit": 5,
     "match": ["os=~lin.*"],
+    "position": [],
 }
 
 
