@@ -7,6 +7,7 @@ name), a command-line flag and a line of `--help`. A field whose value must stay
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ from pydantic import BeforeValidator, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
+
+USER_OF_URL = re.compile(r"//[^/\s]*@")
+"""Where a URL has a user's name and password: a value is told without them."""
 
 KIBIBYTES = 1024
 MEBIBYTES = 1024 * KIBIBYTES
@@ -109,7 +113,7 @@ def faults(cls: type[Settings], error: ValidationError | SettingsError) -> list[
         elif is_secret(owner, name):
             lines.append(f"{variable}: {fault['msg']}")
         else:
-            value = " ".join(str(fault["input"]).split())
+            value = USER_OF_URL.sub("//...@", " ".join(str(fault["input"]).split()))
             lines.append(f"{variable}={value[:100]}: {fault['msg']}")
     return lines
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from sql.addresses import as_role
+from tests.conftest import POLL_SECONDS
 
 RESERVED = ["time", "series_id", "host", "tags", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"]
 
@@ -273,6 +275,36 @@ def test_a_reader_of_the_table_holds_nobody_up(database: str, ingest: psycopg.Co
             ensure_fields(ingest, "m", ["b"])
         assert ensure_fields(ingest, "m", ["a"]) == {"a": "a"}
     assert ensure_fields(ingest, "m", ["b"]) == {"a": "a", "b": "b"}
+
+
+def test_a_new_field_and_a_reader_of_the_view_never_wait_for_each_other(
+    database: str, ingest: psycopg.Connection, owner: psycopg.Connection
+) -> None:
+    """Both take the view before its table: whoever comes first goes first, and nobody is made a victim."""
+    ensure_fields(ingest, "m", ["a"])
+    outcomes: list[object] = []
+
+    def run(statement: str) -> threading.Thread:
+        """Run a statement until it waits for a lock."""
+
+        def work() -> None:
+            with psycopg.connect(database, autocommit=True) as connection:
+                pids.append(connection.info.backend_pid)
+                outcomes.append(connection.execute(statement.encode()).statusmessage)
+
+        pids: list[int] = []
+        thread = threading.Thread(target=work)
+        thread.start()
+        while not pids or owner.execute("SELECT pg_blocking_pids(%s) = '{}'", pids).fetchone() == (True,):
+            time.sleep(POLL_SECONDS)
+        return thread
+
+    with psycopg.connect(database) as holder:
+        holder.execute("LOCK TABLE points.m IN ACCESS EXCLUSIVE MODE")
+        waiting = [run("SELECT catalog.make_fields('m', '{b}', 10, 10)"), run("SELECT * FROM metrics.m")]
+    for thread in waiting:
+        thread.join()
+    assert outcomes == ["SELECT 1", "SELECT 0"]
 
 
 def test_the_epoch_tells_one_catalog_from_another(ingest: psycopg.Connection, owner: psycopg.Connection) -> None:

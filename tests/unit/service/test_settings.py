@@ -93,6 +93,7 @@ def test_a_missing_setting_is_named(capsys: pytest.CaptureFixture[str]) -> None:
         ("EXAMPLE_PORT", "70000", "EXAMPLE_PORT=70000: Input should be less than or equal to 65535"),
         ("EXAMPLE_PORT", "a\nb", "EXAMPLE_PORT=a b: Input should be a valid integer"),
         ("EXAMPLE_PORT", "9" * 10_000, "EXAMPLE_PORT=999"),
+        ("EXAMPLE_PORT", "http://me:secret!@host/x", "EXAMPLE_PORT=http://...@host/x: Input should be a valid integer"),
         ("EXAMPLE_TOKEN", "secret!", "EXAMPLE_TOKEN: Value should have at most 5 items"),
     ],
 )
