@@ -237,6 +237,7 @@ async def test_points_that_are_gone(query: Query, stored: Database) -> None:
 async def test_points_that_may_be_gone_without_rollups(query: Query, stored: Database) -> None:
     """Without rollups what is still there is read, and the answer warns that it may be a part."""
     points = fleet(days=1)
+    stored.execute("UPDATE catalog.policy SET rollup_10m = 'off', rollup_1h = 'off'")
     stored.store("m", points)
     stored.execute("UPDATE catalog.retention SET dropped_before = %s", at(1800))
     answer = await query.aggregate(**(wanted := ask(end=at(1440))).parameters("m"))
