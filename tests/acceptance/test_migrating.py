@@ -17,7 +17,7 @@ from sql import migrate as module
 from sql.migrate import migrate, migrations
 from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, Commands, port_nobody_has
 
-EARLIER = 4
+EARLIER = 5
 """The last migration before stored data had policies."""
 
 HOURS = 30
