@@ -46,9 +46,10 @@ def main() -> None:
         cpu = generate.cpu_only(chosen.hosts)
         warm = make_load(folder, "warm", cpu, START, WARM_READINGS)
         began = START + WARM_READINGS * READING_SECONDS
-        spooled = make_load(folder, "spooled", cpu, began, chosen.lines // chosen.hosts)
+        readings = chosen.lines // chosen.hosts
+        spooled = make_load(folder, "spooled", cpu, began, readings)
         fresh_lines = chosen.fresh_lines_per_second * chosen.fresh_seconds
-        fresh = make_load(folder, "fresh", cpu, began + chosen.lines, int(fresh_lines / chosen.hosts))
+        fresh = make_load(folder, "fresh", cpu, began + readings * READING_SECONDS, int(fresh_lines / chosen.hosts))
         with embedded(folder / "home") as server:
             figures = measure(server, warm, spooled, fresh, chosen.fresh_lines_per_second)
     finally:
@@ -78,6 +79,8 @@ def measure(server: Server, warm: Load, spooled: Load, fresh: Load, lines_per_se
         acks = result(sender)
         expected = before + spooled.rows + fresh.rows
         missing = expected - system.settled("cpu", CPU_FIELDS[0], expected)
+        if acks["statuses"].keys() != {"204"}:
+            raise SystemExit(f"fresh lines were answered with {acks['statuses']}")
     return {
         "lines": spooled.rows,
         "spooled_lines_per_second": filled["lines_per_second"],
