@@ -51,6 +51,11 @@ async def goes_on(ingest: Ingest, write: Write) -> bool:
     return reply.status == 204 and (1.0,) in ingest.rows("SELECT f FROM m WHERE host = 'afterwards'")
 
 
+async def is_drained(ingest: Ingest) -> bool:
+    """Whether nothing waits in the spool."""
+    return await ingest.counted("ingest_spool_entries", kind="waiting") == 0
+
+
 Condition = Callable[[], bool | Awaitable[bool]]
 
 

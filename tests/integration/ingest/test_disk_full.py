@@ -13,7 +13,7 @@ from psycopg import sql
 
 from tests.conftest import copied
 from tests.integration.conftest import Heard, Ingest, ServeIngest
-from tests.integration.ingest.conftest import Eventually, T, Write, goes_on
+from tests.integration.ingest.conftest import Eventually, T, Write, goes_on, is_drained
 from tests.small_disk import fill, make_tablespace, small_disk
 
 FULL = "53100"
@@ -111,10 +111,6 @@ async def test_points_are_spooled_while_the_disk_is_full(
     make_room(disk)
     moment = int(line.split()[-1])
     await eventually(lambda: ingest.rows("SELECT 1 FROM m WHERE time = to_timestamp(%s)", moment) == [(1,)])
-
-    async def is_drained() -> bool:
-        return await ingest.counted("ingest_spool_entries", kind="waiting") == 0
-
-    await eventually(is_drained)
+    await eventually(lambda: is_drained(ingest))
     assert await ingest.counted("ingest_spool_drained_points_total") == 1
     assert await goes_on(ingest, write)

@@ -12,7 +12,7 @@ import pytest
 from ingest.spool.entry import Request
 from ingest.spool.store import Store
 from tests.integration.conftest import Ingest, ServeIngest
-from tests.integration.ingest.conftest import Eventually, Write
+from tests.integration.ingest.conftest import Eventually, Write, is_drained
 
 T = 1_700_000_000
 ROOMY_BYTES = 1 << 30
@@ -55,11 +55,6 @@ async def drain(serve_ingest: ServeIngest, write: Write, tmp_path: Path) -> Drai
         return await serve_ingest(**chosen)
 
     return start
-
-
-async def is_drained(ingest: Ingest) -> bool:
-    """Whether nothing waits in the spool."""
-    return await ingest.counted("ingest_spool_entries", kind="waiting") == 0
 
 
 async def count_aside(ingest: Ingest) -> int:

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from ingest.spool.entry import Request
 from ingest.spool.store import Store
 from tests.integration.conftest import Heard, Ingest, ServeIngest
-from tests.integration.ingest.conftest import Eventually, Write
+from tests.integration.ingest.conftest import Eventually, Write, is_drained
 from tests.relay import Relay
 
 T = 1_700_000_000
@@ -71,11 +71,6 @@ async def spooling(
 async def is_committed(ingest: Ingest, write: Write, line: str) -> bool:
     """Write a line; whether it was committed, which a busy machine may take too long for."""
     return durability(await write(ingest, line)) == (204, "committed")
-
-
-async def is_drained(ingest: Ingest) -> bool:
-    """Whether nothing waits in the spool."""
-    return await ingest.counted("ingest_spool_entries", kind="waiting") == 0
 
 
 async def test_what_is_kept_is_written_when_the_database_is_back(
