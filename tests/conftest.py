@@ -1,4 +1,4 @@
-"""What every suite stands on: one real TimescaleDB a run, and a database of its own for each test.
+"""What every suite stands on: one real TimescaleDB a worker, and a database of its own for each test.
 
 The server is `DATABASE_URL` when that is set, else an embedded one with a folder of its own. One template
 database is migrated once and copied for each test, which takes a fifth of a second.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import sql
+from xdist.remote import Producer
 
 from service.settings import home
 from sql.embedded import prepare, sole_use
@@ -34,6 +34,7 @@ from sql.leftovers import processes
 from sql.migrate import migrate
 from sql.postmaster import running
 from sql.settings import Embedded
+from tests.workers import ByFile, port_nobody_has
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,6 +57,13 @@ GATE = """
     CREATE TRIGGER wait_at_gate BEFORE INSERT ON points.m FOR EACH ROW EXECUTE FUNCTION public.wait_at_gate();
 """
 """A gate before the measurement m: what is written there waits until it is opened."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """Share the tests out by the file."""
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -178,13 +186,6 @@ def open_folder(place: Path | None = None) -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path)
-
-
-def port_nobody_has() -> int:
-    """A port of the loopback interface that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

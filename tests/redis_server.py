@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from sql import command, debian, lock
-from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, engine_folder, port_nobody_has
+from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, engine_folder
+from tests.workers import port_nobody_has
 
 PACKAGES = ("redis-tools", "libjemalloc2", "liblzf1", "libatomic1")
 """Of Debian 13; what else the program needs is in the engine."""

@@ -17,7 +17,8 @@ from sql.addresses import DATABASE, Role
 from sql.embedded import Cluster, environment, prepare, sole_use
 from sql.postmaster import running
 from sql.settings import Embedded
-from tests.conftest import engine_folder, open_folder, port_nobody_has, with_database
+from tests.conftest import engine_folder, open_folder, with_database
+from tests.workers import port_nobody_has
 
 HBA = "host replication all 127.0.0.1/32 scram-sha-256\n"
 """What lets a replica stream: a server's own lines do not speak of that."""

@@ -19,7 +19,8 @@ import psycopg
 import pytest
 from ruamel.yaml import YAML
 
-from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, ROOT, Commands, Running, port_nobody_has
+from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, ROOT, Commands, Running
+from tests.workers import port_nobody_has
 
 VARIABLE = re.compile(r"\$\{(\w+):\?[^}]*\}")
 """How the file names a secret: it has no default, and its absence stops everything with a word."""

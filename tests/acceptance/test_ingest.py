@@ -15,7 +15,8 @@ import pytest
 from psycopg import sql
 
 from sql.migrate import migrate
-from tests.conftest import DEADLINE_SECONDS, GATE, Commands, Running, port_nobody_has
+from tests.conftest import DEADLINE_SECONDS, GATE, Commands, Running
+from tests.workers import port_nobody_has
 
 T = 1_700_000_000
 

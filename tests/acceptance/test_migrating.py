@@ -15,7 +15,8 @@ import pytest
 
 from sql import migrate as module
 from sql.migrate import migrate, migrations
-from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, Commands, port_nobody_has
+from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, Commands
+from tests.workers import port_nobody_has
 
 EARLIER = 5
 """The last migration before stored data had policies."""

@@ -15,7 +15,8 @@ from urllib.request import Request, urlopen
 import psycopg
 import pytest
 
-from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, ROOT, Commands, port_nobody_has
+from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, ROOT, Commands
+from tests.workers import port_nobody_has
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONSOLE = re.findall(r"```console\n\$ (.*?)\n(.*?)```", README, re.DOTALL)

@@ -12,7 +12,8 @@ import pytest
 
 from ingest.spool.entry import Request
 from ingest.spool.store import Store
-from tests.conftest import DEADLINE_SECONDS, Commands, port_nobody_has
+from tests.conftest import DEADLINE_SECONDS, Commands
+from tests.workers import port_nobody_has
 
 T = 1_700_000_000
 ROOMY_BYTES = 1 << 30

@@ -13,8 +13,9 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, Commands, port_nobody_has
+from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, Commands
 from tests.relay import Relay
+from tests.workers import port_nobody_has
 
 WORKERS = 2
 T = 1_700_000_000

@@ -21,7 +21,8 @@ import psutil
 import psycopg
 import pytest
 
-from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, ROOT, Commands, Running, kill, open_folder, port_nobody_has
+from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, ROOT, Commands, Running, kill, open_folder
+from tests.workers import port_nobody_has
 
 READY = "  try   "
 PARTS = ("db", "ready", "maintain", "ingest", "query", "agent")

@@ -18,7 +18,8 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import DEADLINE_SECONDS, GATE, Commands, Running, port_nobody_has, sum_of
+from tests.conftest import DEADLINE_SECONDS, GATE, Commands, Running, sum_of
+from tests.workers import port_nobody_has
 
 WORKERS = 3
 EVERY_WORKER = {"0", "1", "2"}

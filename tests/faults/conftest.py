@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import commands_in, open_folder
-from tests.faults.ledger import Report
-from tests.faults.processes import Server, quiet_port
+from tests.faults import figures
+from tests.faults.processes import Server
 from tests.faults.site import Ground, Site
 from tests.small_disk import make_tablespace, small_disk
+from tests.workers import port_nobody_has
 
 FAULTS_OF_OURS = (
     "because of a fault of ingest",
@@ -31,70 +30,24 @@ FAULTS_OF_OURS = (
 """What ingest may not log, whatever strikes."""
 
 
-@dataclass
-class Figures:
-    """What a run has found."""
-
-    seed: str
-    rounds: int = 0
-    reports: list[Report] = field(default_factory=list)
-
-    def line(self) -> str:
-        """All of it in one line."""
-        counts = {
-            "acknowledged": sum(report.acknowledged for report in self.reports),
-            "in damaged entries": sum(report.aside for report in self.reports),
-            **{
-                name: sum(len(getattr(report, name)) for report in self.reports)
-                for name in ("lost", "doubled", "wrong", "foreign")
-            },
-        }
-        found = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-        return f"points under faults: {found}; {self.rounds} rounds, seed {self.seed}"
-
-
-FIGURES = pytest.StashKey[Figures]()
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed."""
-    config.stash[FIGURES] = Figures(os.environ.get("TIDEMARK_FAULTS_SEED") or secrets.token_hex(4))
+    config.stash[figures.SEED] = figures.choose_seed(config)
+    if not hasattr(config, "workerinput"):  # a worker has nobody to tell
+        config.pluginmanager.register(figures.Figures(config))
 
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Say the seed before anything fails."""
-    return f"faults: TIDEMARK_FAULTS_SEED={config.stash[FIGURES].seed}"
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tell of a failure at once: the long form goes on for long after it."""
-    report = yield
-    if report.failed:
-        told = [report.longreprtext, *(text for name, text in report.sections if "faults" in name)]
-        item.config.get_terminal_writer().line("\n".join(["", item.name, *told]))
-    return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the figures."""
-    if config.stash[FIGURES].reports:
-        terminalreporter.write_line(config.stash[FIGURES].line())
+    return f"faults: TIDEMARK_FAULTS_SEED={config.stash[figures.SEED]}"
 
 
 @pytest.fixture
-def figures(pytestconfig: pytest.Config) -> Figures:
-    """The figures of this run, to be added to."""
-    return pytestconfig.stash[FIGURES]
-
-
-@pytest.fixture
-def chance(request: pytest.FixtureRequest, figures: Figures) -> random.Random:
+def chance(request: pytest.FixtureRequest) -> random.Random:
     """What this test decides by: the same for the same seed, whichever other tests run."""
-    request.node.add_report_section("setup", "faults", f"TIDEMARK_FAULTS_SEED={figures.seed}")
-    return random.Random(f"{figures.seed} {request.node.name}")
+    seed = request.config.stash[figures.SEED]
+    request.node.add_report_section("setup", figures.FOUND, f"TIDEMARK_FAULTS_SEED={seed}")
+    return random.Random(f"{seed} {request.node.name}")
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +58,7 @@ def ground(shared_engine: Path) -> Iterator[Ground]:
         small_disk(folder / "small") as disk,
         small_disk(folder / "spools") as spool,
     ):
-        server = Server(commands_in(folder, shared_engine, quiet_port()))
+        server = Server(commands_in(folder, shared_engine, port_nobody_has()))
         try:
             server.start()
             server.make_template()
@@ -121,7 +74,7 @@ Struck = Callable[..., AbstractAsyncContextManager[Site]]
 
 
 @pytest.fixture
-def struck(request: pytest.FixtureRequest, ground: Ground, chance: random.Random, figures: Figures) -> Struck:
+def struck(request: pytest.FixtureRequest, ground: Ground, chance: random.Random) -> Struck:
     """`async with struck() as site:` runs a load while the body strikes; then everything must be as promised."""
 
     @asynccontextmanager
@@ -132,8 +85,8 @@ def struck(request: pytest.FixtureRequest, ground: Ground, chance: random.Random
                 yield site
                 await site.load.is_acknowledged(20)
             report = await site.judge()
-            request.node.add_report_section("call", "faults", f"{report}\n{site.load.answers}")
-            figures.reports.append(report)
+            request.node.add_report_section("call", figures.FOUND, f"{report}\n{site.load.answers}")
+            figures.add(request.node, report)
             assert report.is_clean, report
             assert not site.load.unexpected, site.load.unexpected
             assert {text: site.ingest.logged(text) for text in FAULTS_OF_OURS} == dict.fromkeys(FAULTS_OF_OURS, 0)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import signal
-import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -22,19 +20,9 @@ from sql import addresses
 from sql.addresses import Role
 from sql.migrate import migrate
 from tests.conftest import DEADLINE_SECONDS, Commands, Running, kill, sum_of, with_database
+from tests.workers import port_nobody_has
 
-QUIET_PORTS = (20_000, 32_000)
-"""Below those that Linux gives to connections: a port that is left for a while is not taken meanwhile."""
 POLL_SECONDS = 0.05
-
-
-def quiet_port() -> int:
-    """A port that nobody listens on, and that stays so while a process that has it is started again."""
-    while True:
-        port = random.randint(*QUIET_PORTS)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 @dataclass
@@ -127,7 +115,7 @@ class Ingest:
 
     commands: Commands
     settings: dict[str, str]
-    port: int = field(default_factory=quiet_port)
+    port: int = field(default_factory=port_nobody_has)
     running: Running = field(init=False)
     started: list[Running] = field(default_factory=list)
     """All that ran on the port, the last one included."""

@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
-from tests.faults import on_database, on_ingest, on_network, on_spool
-from tests.faults.conftest import Figures, Struck
+from tests.faults import figures, on_database, on_ingest, on_network, on_spool
+from tests.faults.conftest import Struck
 from tests.faults.site import Ground, Site, Strike
 
 ROUNDS = int(os.environ.get("TIDEMARK_FAULTS_ROUNDS", "2"))
@@ -17,7 +17,7 @@ ROUNDS = int(os.environ.get("TIDEMARK_FAULTS_ROUNDS", "2"))
 
 @pytest.mark.parametrize("number", range(ROUNDS))
 async def test_round(
-    request: pytest.FixtureRequest, struck: Struck, ground: Ground, chance: Random, figures: Figures, number: int
+    request: pytest.FixtureRequest, struck: Struck, ground: Ground, chance: Random, number: int
 ) -> None:
     """Faults of two places at least strike together, those of one place one after the other."""
     has_small_disks = ground.small_disk is not None and ground.small_spool is not None
@@ -35,7 +35,7 @@ async def test_round(
     async with struck(relayed=True, **disks) as site, asyncio.TaskGroup() as group:
         for faults in chosen:
             group.create_task(_one_after_the_other(site, faults))
-    figures.rounds += 1
+    figures.add_round(request.node)
 
 
 async def _one_after_the_other(site: Site, faults: list[Strike]) -> None:

@@ -25,8 +25,8 @@ from tests.conftest import (
     copied,
     engine_folder,
     open_folder,
-    port_nobody_has,
 )
+from tests.workers import port_nobody_has
 
 ARGUMENTS = (
     "--headless",
