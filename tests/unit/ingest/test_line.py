@@ -8,14 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.names import Limits
 from ingest.points import Batch
 from ingest.protocols import line
 from ingest.series import SeriesCache
 from ingest.timestamps import Window
-from tests.unit.ingest.conftest import ALL_TIMES, NOW_US, Read
-
-TIGHT = Limits(max_fields=10, max_tags=5, max_tag_bytes=100)
+from tests.unit.ingest.conftest import ALL_TIMES, NOW_US, TIGHT, Read
 
 
 def test_a_line_is_a_measurement_tags_fields_and_a_time(read_lines: Read) -> None:
