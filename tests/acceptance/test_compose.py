@@ -142,13 +142,15 @@ class Stack:
         self._home = folder / "container"
 
     def environment(self, name: str) -> dict[str, str]:
-        """A service's environment, and nothing else but where it writes and listens."""
+        """A service's environment, but for where it writes and listens, and how often an agent reads."""
         found = {"PATH": os.environ["PATH"], "TIDEMARK_HOME": str(self._home)}
         for variable, value in self._services[name].get("environment", {}).items():
             text = VARIABLE.sub(lambda match: self._secrets[match[1]], str(value))
             for word, here in self._words.items():
                 text = text.replace(word, here)
             found[variable] = text
+        if name == "agent":
+            found["AGENT_INTERVAL_SECONDS"] = "0.5"
         if name in self.ports:
             found[f"{name.upper()}_PORT"] = str(self.ports[name])
         return found

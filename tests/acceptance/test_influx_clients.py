@@ -19,17 +19,28 @@ from influxdb_client import InfluxDBClient as Version2
 from influxdb_client import Point, WritePrecision
 from influxdb_client.client.write_api import SYNCHRONOUS, WriteOptions
 
+from tests.conftest import copied
+from tests.workers import port_nobody_has
+
 START_SECONDS = 30
 
 
-@pytest.fixture
-def ingest(database: str, free_port: int) -> Iterator[str]:
-    """The address of `python -m ingest` on a database of the test's own."""
-    environment = {**os.environ, "DATABASE_URL": database, "INGEST_PORT": str(free_port)}
+@pytest.fixture(scope="module")
+def database(server_url: str, template: str) -> Iterator[str]:
+    """The database of all tests here, each of which writes measurements of its own."""
+    with copied(server_url, template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def ingest(database: str) -> Iterator[str]:
+    """The address of `python -m ingest` on that database."""
+    port = port_nobody_has()
+    environment = {**os.environ, "DATABASE_URL": database, "INGEST_PORT": str(port)}
     process = subprocess.Popen([sys.executable, "-m", "ingest"], env=environment)
     try:
-        _wait(f"http://127.0.0.1:{free_port}/readyz", process)
-        yield f"http://127.0.0.1:{free_port}"
+        _wait(f"http://127.0.0.1:{port}/readyz", process)
+        yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         assert process.wait(timeout=30) == 0
@@ -90,10 +101,10 @@ def test_version_2_precisions(ingest: str, database: str, precision: WritePrecis
     """A time is stored as finely as the client sends it."""
     moment = datetime(2026, 11, 22, 8, 0, 0, 123456, tzinfo=UTC)
     with Version2(ingest, token="any", org="any") as client:
-        point = Point("m").field("f", 1.0).time(moment, write_precision=precision)
+        point = Point(f"in_{precision}").field("f", 1.0).time(moment, write_precision=precision)
         client.write_api(write_options=SYNCHRONOUS).write("any", record=point, write_precision=precision)
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    assert rows(database, "m") == [(moment - (moment - epoch) % kept, None, 1.0)]
+    assert rows(database, f"in_{precision}") == [(moment - (moment - epoch) % kept, None, 1.0)]
 
 
 def test_version_2_batches(ingest: str, database: str) -> None:
@@ -117,9 +128,9 @@ def test_version_2_batches(ingest: str, database: str) -> None:
 def test_version_2_hears_what_was_rejected(ingest: str, database: str) -> None:
     """The client's error carries our message, and the good line is stored."""
     with Version2(ingest, token="any", org="any") as client, pytest.raises(Exception, match="partial write") as raised:
-        client.write_api(write_options=SYNCHRONOUS).write("any", record="m f=1 1700000000000000000\nm f=")
+        client.write_api(write_options=SYNCHRONOUS).write("any", record="some f=1 1700000000000000000\nsome f=")
     assert "line 2" in str(raised.value)
-    assert [row[2] for row in rows(database, "m")] == [1]
+    assert [row[2] for row in rows(database, "some")] == [1]
 
 
 def test_version_1_makes_its_database_and_writes(ingest: str, database: str) -> None:

@@ -101,6 +101,7 @@ class Site:
             "QUERY_PORT": str(self.query_port),
             "AGENT_URL": f"http://127.0.0.1:{self.ingest_port}",
             "AGENT_INTERVAL_SECONDS": "0.5",
+            "AGENT_RETRY_MAX_SECONDS": "0.5",
             "AGENT_HOSTNAME": "this-host",
         }
         running = self.commands.start(module, env=self.commands.environment | own | settings)
