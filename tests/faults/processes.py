@@ -91,7 +91,8 @@ class Server:
     def database(self, tablespace: str = "pg_default") -> Iterator[str]:
         """The name of a migrated database, dropped in the end."""
         name = f"tidemark_fault_{uuid.uuid4().hex[:12]}"
-        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} TABLESPACE {} STRATEGY file_copy")
+        # With fsync the log is written sooner than hundreds of files.
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} TABLESPACE {} STRATEGY wal_log")
         self.recover()
         with self.connect() as server:
             server.execute(create.format(*map(sql.Identifier, (name, self.template, tablespace))))
