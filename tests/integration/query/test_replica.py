@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import psycopg
 import pytest
 from pydantic import SecretStr
 
-from query.position import HEADER, Position, parse_position
+from query.position import Position, parse_position
 from sql.migrate import migrate
-from tests.conftest import copied, with_database
-from tests.integration.conftest import Heard, Ingest, ServeIngest
-from tests.integration.query.conftest import DEADLINE_SECONDS, Database, Query, ServeQuery
+from tests.conftest import copied
+from tests.integration.conftest import ServeIngest
+from tests.integration.query.conftest import DEADLINE_SECONDS, Database, ServeQuery
+from tests.integration.query.pair import Pair, beside, make_pair
 from tests.replica import Node, primary, replica_of
 
 
@@ -47,86 +44,10 @@ def database(primary_node: Node) -> Iterator[str]:
         yield url
 
 
-@dataclass
-class Pair:
-    """Ingest on the primary, and query on the primary and its replica."""
-
-    ingest: Ingest
-    query: Query
-    primary: Database
-    replica: Database
-    oldest: int = field(default_factory=lambda: int(time.time()) - 60)
-
-    async def write(self) -> str:
-        """Commit one more point of minutes ago; its position."""
-        self.oldest -= 1
-        reply: Heard = await self.ingest.send("/write?precision=s", f"cpu usage=1 {self.oldest}")
-        assert reply.status == 204, reply
-        return reply.headers["Tidemark-Position"]
-
-    async def ask(self, header: str = "", **parameters: Any) -> tuple[str, int]:
-        """Which server answers, and how many points it has; `header` is that of positions."""
-        headers = {HEADER: header} if header else {}
-        asked = {"metric": "cpu.usage", "fn": "count", "start": "-1h", **parameters}
-        async with self.query.client.get(
-            f"{self.query.url}/api/v1/aggregate", params=asked, headers=headers
-        ) as response:
-            answer = await response.json()
-            assert response.status == 200, answer
-            return response.headers["Tidemark-Server"], sum(series["value"] for series in answer["series"])
-
-    async def refused(self, **parameters: Any) -> tuple[int, Any]:
-        """The status and the body of a request."""
-        return await self.query.get("/api/v1/aggregate", {"metric": "cpu.usage", **parameters})
-
-    async def until_from(self, server: str) -> None:
-        """Wait until reads that ask for nothing special are answered by this server."""
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while (await self.ask())[0] != server:  # noqa: ASYNC110 - it happens behind HTTP
-                await asyncio.sleep(0.02)
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """The replica receives, and replays nothing."""
-        self.replica.execute("SELECT pg_wal_replay_pause()")
-        try:
-            yield
-        finally:
-            self.replica.execute("SELECT pg_wal_replay_resume()")
-
-
-async def _pair(
-    serve_ingest: ServeIngest, serve_query: ServeQuery, url: str, replica_url: str, **settings: Any
-) -> Pair:
-    ingest = await serve_ingest()
-    await _until_there(replica_url)
-    query = await serve_query(url, replica_url=SecretStr(replica_url), connect_timeout_seconds=2, **settings)
-    pair = Pair(ingest, query, Database(url), Database(replica_url))
-    await query.until_ready()
-    await pair.write()
-    return pair
-
-
-async def _until_there(url: str) -> None:
-    """Wait until a database that was made on the primary is on its replica."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while True:
-            try:
-                await (await psycopg.AsyncConnection.connect(url)).close()
-                return
-            except psycopg.OperationalError:
-                await asyncio.sleep(0.02)
-
-
-def beside(url: str, node: Node) -> str:
-    """The address of the same database on another server of the same accounts."""
-    return with_database(node.url(), url.rpartition("/")[2])
-
-
 @pytest.fixture
 async def pair(database: str, replica_node: Node, serve_ingest: ServeIngest, serve_query: ServeQuery) -> Pair:
     """Both, with one point that the replica has; it may be behind for as long as the test likes."""
-    made = await _pair(
+    made = await make_pair(
         serve_ingest, serve_query, database, beside(database, replica_node), replica_max_lag_seconds=DEADLINE_SECONDS
     )
     await made.until_from("replica")
@@ -181,7 +102,7 @@ async def test_a_read_waits_for_its_position(
     database: str, replica_node: Node, serve_ingest: ServeIngest, serve_query: ServeQuery
 ) -> None:
     """A replica that is about to come to the position is waited for, as long as a setting says."""
-    made = await _pair(
+    made = await make_pair(
         serve_ingest,
         serve_query,
         database,
@@ -225,7 +146,9 @@ async def test_a_lagging_replica_is_left_until_it_has_caught_up(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Further behind than the setting allows, it is not read; that is logged once, counted, and ends by itself."""
-    made = await _pair(serve_ingest, serve_query, database, beside(database, replica_node), replica_max_lag_seconds=2.0)
+    made = await make_pair(
+        serve_ingest, serve_query, database, beside(database, replica_node), replica_max_lag_seconds=2.0
+    )
     await made.until_from("replica")
     with made.paused():
         await made.write()
@@ -316,7 +239,7 @@ async def test_after_a_failover_no_replica_of_the_old_primary_is_read(
 ) -> None:
     """A replica that is promoted is no replica any more, and one of another timeline has not reached anything."""
     with replica_of(primary_node) as new:
-        made = await _pair(
+        made = await make_pair(
             serve_ingest, serve_query, database, beside(database, new), replica_max_lag_seconds=DEADLINE_SECONDS
         )
         await made.until_from("replica")
@@ -348,7 +271,7 @@ async def test_a_server_that_is_no_replica_of_ours_is_not_read(
 ) -> None:
     """Neither another database of the primary's, nor another server's."""
     with copied(primary_node.url(), "template") as other:
-        made = await _pair(serve_ingest, serve_query, database, other)
+        made = await make_pair(serve_ingest, serve_query, database, other)
         await made.query.until_counted("query_database_up", 1, server="replica")
         assert await made.ask() == ("primary", 1)
         assert await made.query.counted("query_reads_total", server="primary", reason="foreign") == 1
@@ -395,7 +318,7 @@ async def test_what_is_kept_of_a_replica_lacks_nothing(
     database: str, replica_node: Node, serve_ingest: ServeIngest, serve_query: ServeQuery
 ) -> None:
     """A late point that the replica has not replayed is in the primary's answer, and in the replica's when it has."""
-    made = await _pair(
+    made = await make_pair(
         serve_ingest,
         serve_query,
         database,
