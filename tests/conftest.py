@@ -43,6 +43,9 @@ DEADLINE_SECONDS = 120.0
 
 POLL_SECONDS = 0.05
 
+FIRST_ON_A_SERVER = 20_261_125
+"""The advisory lock of whoever migrates a template: the first one on a server makes its roles."""
+
 GATE = """
     CREATE TABLE public.gate (is_open boolean NOT NULL);
     INSERT INTO public.gate VALUES (false);
@@ -93,7 +96,9 @@ def template(server_url: str) -> Iterator[str]:
         server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         try:
             url = with_database(server_url, name)
+            server.execute("SELECT pg_advisory_lock(%s)", [FIRST_ON_A_SERVER])
             migrate(url)
+            server.execute("SELECT pg_advisory_unlock(%s)", [FIRST_ON_A_SERVER])
             _stop_jobs(url)  # a database cannot be copied while TimescaleDB's scheduler is connected to it
             server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
             yield name

@@ -1,6 +1,6 @@
 """How the tests are shared out among the workers of pytest-xdist (`pytest -n 2`), and what each has to itself.
 
-A worker is a process with a server, folders and ports of its own: tests of two workers meet nowhere.
+A worker is a process with folders, ports and a server of its own, unless DATABASE_URL names one: then with databases.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ TOGETHER = (
     "tests/acceptance/page",  # installs a browser where there is none
     "tests/community",  # starts a server in WebAssembly
     "tests/faults",  # starts a server with fsync
+    "tests/integration/grafana",  # logs in as one account, whose password it changes
 )
-"""Folders whose tests share what is dear to start: one worker runs all of them."""
+"""Folders whose tests share what is dear to start, or what may be one for all workers: one of them runs all."""
 
 PORTS = range(20_000, 32_000)
 """Below those that Linux gives to connections: a port that is left for a while is not taken meanwhile."""
