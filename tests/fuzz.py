@@ -16,7 +16,7 @@ from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks as openapi_checks
 
-EXAMPLES = 10
+EXAMPLES = 6
 """Requests of each kind for each operation."""
 SEED = 20261125
 

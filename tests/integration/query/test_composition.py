@@ -298,7 +298,7 @@ def asks(draw: st.DrawFn) -> Ask:
     )
 
 
-@settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(wanted=asks(), late=LATE, holes=HOLES, newest=MINUTES, of_y=st.sampled_from(["x", "y", "none"]))
 async def test_composed_answers_are_those_of_points(
     query: Query,

@@ -66,7 +66,7 @@ def asks(draw: st.DrawFn) -> Ask:
     )
 
 
-@settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(points=POINTS, wanted=asks())
 async def test_random_points_and_requests(query: Query, stored: Database, points: list[Point], wanted: Ask) -> None:
     """Whatever the points and the request, the answer is that of plain Python."""
