@@ -27,6 +27,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import sql
 from xdist.remote import Producer
+from xdist.workermanage import NodeManager
 
 from service.settings import home
 from sql.embedded import prepare, sole_use
@@ -66,6 +67,7 @@ GATE = """
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
     """Share the tests out by the file."""
     config.option.loadscopereorder = False
+    NodeManager.EXIT_TIMEOUT = DEADLINE_SECONDS  # it has no option for this: what a worker has started must be stopped
     return ByFile(config, log)
 
 
