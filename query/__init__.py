@@ -12,7 +12,8 @@
 5. `store` asks the `catalog` which fields the metrics name (`facts`) and what there is of rollups, and `planner`
    decides what to read: `composition` cuts the range (`ranges`) into stretches of rollups and of points.
    What was computed before is put together with what must be computed now by `reuse`: `slots` says what can be kept,
-   `cache` and `remote` keep it (`entries`), `changes` and `settled` tell what of it holds.
+   and `reach` which points before a window it depends on; `cache` and `remote` keep it (`entries`), `changes` and
+   `settled` tell what of it holds.
 6. `scans` and `statements` compose the SQL: points are aggregated by series first, and joined to their tags after;
    `functions` says how, `conditions` has what matchers choose.
 7. `database` runs it with the role tidemark_query, for as long as the client stays and no longer than its timeout.

@@ -10,9 +10,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 
+from query.reach import Reach
 from query.tables import Row
 
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,18 +43,26 @@ class Entry:
 
     stamp: Stamp
     rows: bytes
+    reach: Reach | None = None
+    """Of a window whose rows depend on points before it; None for others."""
 
     def to_bytes(self) -> bytes:
         """All of it."""
-        return orjson.dumps([self.stamp.epoch, self.stamp.xmin, microseconds(self.stamp.at)]) + b"\n" + self.rows
+        stamp, reach = self.stamp, self.reach
+        head: list[Any] = [stamp.epoch, stamp.xmin, microseconds(stamp.at)]
+        if reach is not None:
+            oldest = None if reach.oldest is None else microseconds(reach.oldest)
+            head.append([microseconds(reach.since), oldest, reach.is_complete])
+        return orjson.dumps(head) + b"\n" + self.rows
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Entry:
         """What `to_bytes` made. Raises `ValueError` for anything else."""
         head, _, rows = data.partition(b"\n")
         try:
-            epoch, xmin, at = orjson.loads(head)
-            return cls(Stamp(str(epoch), int(xmin), UNIX_EPOCH + int(at) * MICROSECOND), rows)
+            epoch, xmin, at, *reaches = orjson.loads(head)
+            stamp = Stamp(str(epoch), int(xmin), _moment(at))
+            return cls(stamp, rows, *(_reach(*one) for one in reaches))
         except (ValueError, TypeError, OverflowError):
             raise ValueError("not an entry") from None
 
@@ -96,6 +106,14 @@ def in_order(slots: Iterable[Sequence[Row]], tags: int) -> list[Row]:
         for row in rows:
             by_tags.setdefault(row[:tags], []).append(row)
     return [row for series in sorted(by_tags) for row in by_tags[series]]
+
+
+def _reach(since: int, oldest: int | None, is_complete: bool) -> Reach:
+    return Reach(_moment(since), None if oldest is None else _moment(oldest), bool(is_complete))
+
+
+def _moment(at: int) -> datetime:
+    return UNIX_EPOCH + int(at) * MICROSECOND
 
 
 def microseconds(moment: datetime) -> int:

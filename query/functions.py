@@ -37,6 +37,9 @@ ALLOWED_FUNCTIONS = f"{', '.join(NAMED)}, p0 to p100 (p99.9 too)"
 ROLLED_UP_PARTS = ("sum", "count", "min", "max")
 """What rollups keep of every field; the column of the field 7 is sum_7."""
 
+REACH = ("oldest", "lacks")
+"""Parts that no function is had from: they tell which points before a window others are computed with (`reach`)."""
+
 PERCENTILES = "percentiles"
 """The part that no other parts can be merged to: it is computed from all points of a group at once."""
 
@@ -74,6 +77,8 @@ PARTS: dict[str, Part] = {
         "extract(epoch FROM sum(p.time - {before_time}) FILTER (WHERE {value} IS NOT NULL))::float8",
         needs_before=True,
     ),
+    "oldest": Part("timestamptz", "min({before_time}) FILTER (WHERE {value} IS NOT NULL)", needs_before=True),
+    "lacks": Part("boolean", "bool_or({before_time} IS NULL) FILTER (WHERE {value} IS NOT NULL)", needs_before=True),
     PERCENTILES: Part("float8[]", "percentile_cont({fractions}::float8[]) WITHIN GROUP (ORDER BY {value})"),
 }
 

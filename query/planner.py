@@ -8,12 +8,12 @@ are read once for all functions, and rollups serve what is older than the points
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from query.composition import Rollup, Stretch, can_help, compose, straddled
 from query.facts import FieldFact
-from query.functions import PARTS, PERCENTILES, ROLLED_UP, fraction, parts_of
+from query.functions import PARTS, PERCENTILES, REACH, ROLLED_UP, fraction, parts_of
 from query.ranges import whole, without
 from query.times import shortened, written
 from query.window import AggregateRequest, Measure
@@ -82,6 +82,9 @@ class Plan:
     """By metric."""
     pieces: tuple[Piece, ...]
     warnings: tuple[str, ...] = ()
+    reaches: datetime | None = None
+    """Where rows tell at their end which points before them they are computed with (`reach`): from when on any
+    would matter, though they are not looked at from there on."""
     ranking: Plan | None = None
     """Of the values by which curves are ordered, where they are."""
 
@@ -95,6 +98,11 @@ class Plan:
         """The percentiles that are asked for, as shares of the points."""
         shares = (fraction(fn) for fn in self.request.fn)
         return tuple(dict.fromkeys(share for share in shares if share is not None))
+
+    @property
+    def reached(self) -> tuple[int, ...]:
+        """The places of the fields of which points before others matter, where the rows tell of that."""
+        return tuple(dict.fromkeys(field for piece in self.pieces for field, part in piece.parts if part in REACH))
 
     @property
     def source(self) -> tuple[str, ...]:
@@ -155,8 +163,19 @@ def plan(request: AggregateRequest, fields: Sequence[FieldFact], state: State) -
         tuple(fields),
         tuple(pieces),
         _warnings(request, pieces, state),
-        None if request.ranking is None else plan(request.ranking, fields, state),
+        ranking=None if request.ranking is None else plan(request.ranking, fields, state),
     )
+
+
+def telling_reach(plan: Plan, since: datetime) -> Plan:
+    """The plan, with rows that tell at their end which points before them they are computed with."""
+    pieces = tuple(
+        replace(piece, parts=(*piece.parts, *((field, part) for field in piece.fields for part in REACH)))
+        if piece.needs_before
+        else piece
+        for piece in plan.pieces
+    )
+    return replace(plan, pieces=pieces, reaches=since)
 
 
 def _saves_by_rollups(request: AggregateRequest) -> bool:

@@ -21,10 +21,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from query import changes
+from query import changes, reach
 from query.cache import Cache
 from query.entries import Entry, Stamp, UnkeepableError, in_order
 from query.instruments import Instruments
+from query.ranges import Range
+from query.reach import Reach
 from query.servers import Servers
 from query.settings import QuerySettings
 from query.slots import Slots, runs
@@ -36,7 +38,7 @@ MOST_FLIGHTS = 3
 """How often somebody waits for others who compute the same."""
 
 Compute = Callable[[datetime, datetime], Batches]
-"""The rows of a range, sorted as the answer's."""
+"""The rows of a range, sorted as the answer's; they tell their reach where the slots say since when points matter."""
 Outcome = Literal["hit", "partial", "miss", "bypass"]
 """All was there; some; nothing that could have been; nothing can be."""
 
@@ -52,6 +54,15 @@ class Reused:
     """The same for the same rows, where the whole range is settled."""
 
 
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """The rows of a slot."""
+
+    rows: list[Row]
+    reach: Reach | None = None
+    """Of a window that depends on points before it."""
+
+
 @dataclass(slots=True)
 class Wanted:
     """An answer that can be kept, at least in part."""
@@ -64,6 +75,8 @@ class Wanted:
     max_rows: int
     """More cannot be an answer."""
     stamp: Stamp
+    raw_from: datetime | None
+    """Of the points before it some may have been dropped; None when all are kept."""
     found: dict[int, Entry] = field(default_factory=dict)
     """By place, what was kept and holds."""
     rows: dict[int, list[Row]] = field(default_factory=dict)
@@ -73,6 +86,28 @@ class Wanted:
     def is_settled(self) -> bool:
         """Whether all of it can be kept."""
         return len(self.keepable) == len(self.slots.ranges)
+
+    def is_right(self, told: Reach | None) -> bool:
+        """Whether rows that were computed just now are those that the window has in this range."""
+        since = self.slots.since
+        return since is None or (told is not None and told.holds(since, None))
+
+    def is_right_still(self, told: Reach | None) -> bool:
+        """The same for rows that were computed a while ago."""
+        since = self.slots.since
+        return since is None or (told is not None and told.holds(since, self.raw_from))
+
+    def times(self, place: int, told: Reach | None) -> Range:
+        """Of which times points matter to the rows of a slot."""
+        start, end = self.slots.ranges[place]
+        if self.slots.since is None or told is None:
+            return start - self.slots.lookback, end
+        return told.begin(start, self.slots.since), end
+
+    def drop(self) -> None:
+        """Use nothing of what was found."""
+        self.found.clear()
+        self.rows.clear()
 
 
 class Reuse:
@@ -99,9 +134,9 @@ class Reuse:
             keepable = slots.settled(before - timedelta(seconds=self._settings.cache_settle_seconds), raw_from)
         if settled is None or not keepable:
             self._instruments.cache_requests.labels("bypass").inc()
-            return Reused(compute(slots.start, slots.end), "bypass")
+            return Reused(_streamed(slots, [], compute(slots.start, slots.end)), "bypass")
         most = min(max_rows, self._settings.cache_max_rows)
-        reused = await self._reused(Wanted(slots, keepable, measurement_id, compute, most, stamp))
+        reused = await self._reused(Wanted(slots, keepable, measurement_id, compute, most, stamp, raw_from))
         self._instruments.cache_requests.labels(reused.outcome).inc()
         return reused
 
@@ -148,17 +183,15 @@ class Reuse:
         slots = wanted.slots
         places = {slots.key(place): place for place in wanted.keepable}
         kept = {**await self._cache.get(list(places)), **{key: one for key, one in fresh.items() if key in places}}
-        wanted.found.clear()
-        wanted.rows.clear()
-        if not kept:
+        wanted.drop()
+        entries = {places[key]: entry for key, entry in kept.items() if wanted.is_right_still(entry.reach)}
+        if not entries:
             return
-        entries = {places[key]: entry for key, entry in kept.items()}
         seen = await self._look(wanted, entries)
         wanted.stamp = Stamp(seen.epoch, seen.xmin, seen.at)
         oldest = seen.at - timedelta(seconds=self._settings.cache_max_age_seconds)
         for place, entry in entries.items():
-            start, end = slots.ranges[place]
-            if seen.is_changed(entry, (start - slots.lookback, end)):
+            if seen.is_changed(entry, wanted.times(place, entry.reach)):
                 self._instruments.cache_slots.labels("changed").inc()
             elif entry.stamp.at < oldest:
                 self._instruments.cache_slots.labels("expired").inc()
@@ -166,12 +199,12 @@ class Reuse:
                 self._use(wanted, place, entry)
 
     async def _look(self, wanted: Wanted, entries: Mapping[int, Entry]) -> changes.Seen:
-        ranges = [wanted.slots.ranges[place] for place in entries]
+        ranges = [wanted.times(place, entry.reach) for place, entry in entries.items()]
         return await changes.look(
             self._servers,
             wanted.measurement_id,
             min(entry.stamp.xmin for entry in entries.values()),
-            (min(start for start, _ in ranges) - wanted.slots.lookback, max(end for _, end in ranges)),
+            (min(start for start, _ in ranges), max(end for _, end in ranges)),
         )
 
     def _use(self, wanted: Wanted, place: int, entry: Entry) -> None:
@@ -187,30 +220,45 @@ class Reuse:
 
     async def _complete(self, wanted: Wanted) -> tuple[Reused, Mapping[bytes, Entry] | None]:
         """The answer, what is not found computed; and what of it is kept, None for nothing."""
-        slots = wanted.slots
-        missing = [place for place in range(len(slots.ranges)) if place not in wanted.found]
-        outcome: Outcome = "hit" if not missing else "partial" if wanted.found else "miss"
         began = time.perf_counter()
-        computed: dict[int, list[Row]] = {}
-        for first, after in runs(slots.ranges, missing, MOST_RUNS):
-            rows, rest = await self._gathered(wanted, slots.ranges[first][0], slots.ranges[after - 1][1])
-            if rest is not None:
-                if (first, after) != (0, len(slots.ranges)):
-                    await rest.aclose()
-                    rest, rows = wanted.compute(slots.start, slots.end), []
-                return Reused(_streamed(rows, rest), "miss"), None
-            computed |= _parted(slots, range(first, after), rows)
+        computed = await self._computed(wanted)
+        if not isinstance(computed, dict):
+            return Reused(computed, "miss"), None
         seconds = time.perf_counter() - began
+        slots = wanted.slots
+        outcome: Outcome = "hit" if not computed else "partial" if wanted.found else "miss"
         self._instruments.cache_slots.labels("computed").inc(len(computed))
         entries = self._packed(wanted, computed)
         is_kept = bool(wanted.found) or seconds >= self._settings.cache_min_seconds
         kept = {slots.key(place): entry for place, entry in entries.items()} if is_kept else None
         if kept:
             await self._cache.put(kept)
-        rows_of = {**wanted.rows, **computed}
+        rows_of = {**wanted.rows, **{place: one.rows for place, one in computed.items()}}
         ordered = [rows_of[place] for place in range(len(slots.ranges))]
         answer = ordered[0] if len(ordered) == 1 else in_order(ordered, slots.form.tags)
         return Reused(_in_batches(answer), outcome, _tag(wanted, entries)), kept
+
+    async def _computed(self, wanted: Wanted) -> dict[int, Computed] | Batches:
+        """By place, what is not found; or the rows of the whole answer as they come, when they are too many to hold."""
+        slots = wanted.slots
+        everything = (0, len(slots.ranges))
+        missing = [place for place in range(len(slots.ranges)) if place not in wanted.found]
+        computed: dict[int, Computed] = {}
+        for run in runs(slots.ranges, missing, MOST_RUNS):
+            start, end = slots.ranges[run[0]][0], slots.ranges[run[1] - 1][1]
+            rows, rest = await self._gathered(wanted, start, end)
+            if rest is not None:
+                if run != everything:
+                    await rest.aclose()
+                    rest, rows = wanted.compute(slots.start, slots.end), []
+                return _streamed(slots, rows, rest)
+            parts = _parted(slots, range(*run), rows)
+            if run != everything and not all(wanted.is_right(one.reach) for one in parts.values()):
+                # Points count from such as lie further back in the range than these were looked for.
+                wanted.drop()
+                return await self._computed(wanted)
+            computed |= parts
+        return computed
 
     async def _gathered(self, wanted: Wanted, start: datetime, end: datetime) -> tuple[list[Row], Batches | None]:
         """The rows of a range, and what more there is of them when they are too many to be held."""
@@ -226,27 +274,36 @@ class Reuse:
             raise
         return rows, None
 
-    def _packed(self, wanted: Wanted, computed: Mapping[int, list[Row]]) -> dict[int, Entry]:
+    def _packed(self, wanted: Wanted, computed: Mapping[int, Computed]) -> dict[int, Entry]:
         """The entries of what was computed and can be kept."""
         entries = {}
         for place in wanted.keepable:
             if place in computed:
+                one = computed[place]
                 try:
-                    entries[place] = Entry(wanted.stamp, wanted.slots.form.pack(computed[place]))
+                    entries[place] = Entry(wanted.stamp, wanted.slots.form.pack(one.rows), one.reach)
                 except UnkeepableError:
                     self._instruments.cache_slots.labels("unkeepable").inc()
         return entries
 
 
-def _parted(slots: Slots, places: range, rows: list[Row]) -> dict[int, list[Row]]:
+def _parted(slots: Slots, places: range, rows: list[Row]) -> dict[int, Computed]:
     """The rows of a run by the place of their slot."""
     if slots.starts is None:
-        return {0: rows}
+        return {0: Computed(rows)}
     column = slots.form.tags
     by_start: dict[datetime, list[Row]] = {slots.starts[place]: [] for place in places}
     for row in rows:
         by_start[row[column]].append(row)
-    return dict(zip(places, by_start.values(), strict=True))
+    near = slots.looked_at(slots.ranges[places[0]][0])
+    parts = (_told(part, near, slots.since) for part in by_start.values())
+    return dict(zip(places, parts, strict=True))
+
+
+def _told(rows: list[Row], near: datetime | None, far: datetime | None) -> Computed:
+    if near is None or far is None:
+        return Computed(rows)
+    return Computed(reach.without(rows), reach.told(rows, near, far))
 
 
 def _tag(wanted: Wanted, entries: Mapping[int, Entry]) -> str | None:
@@ -260,12 +317,12 @@ def _tag(wanted: Wanted, entries: Mapping[int, Entry]) -> str | None:
     return digest.hexdigest()
 
 
-async def _streamed(rows: list[Row], rest: Batches) -> Batches:
+async def _streamed(slots: Slots, rows: list[Row], rest: Batches) -> Batches:
     async with aclosing(rest):
         for batch in _chunks(rows):
-            yield batch
+            yield batch if slots.since is None else reach.without(batch)
         async for batch in rest:
-            yield batch
+            yield batch if slots.since is None else reach.without(batch)
 
 
 async def _in_batches(rows: list[Row]) -> Batches:

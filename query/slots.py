@@ -1,9 +1,10 @@
 """Which parts of an answer stand by themselves, and can be kept. Pure.
 
-The rows of a window depend on nothing but the points in it, so that windows are kept one by one, and another range
-that has them finds them. Windows at the ends of a range may be cut short by it: those are kept only if the range as a
-whole is settled, and so is likely to be asked for again as it is. Where a window's rows depend on more (a rate on the
-point before, the order of series on the whole range), and where there is but one value, the answer is kept as a whole.
+The rows of a window depend on the points in it, and where growth is counted on the points before (`reach` tells which),
+so that windows are kept one by one, and another range that has them finds them. Windows at the ends of a range may be
+cut short by it: those are kept only if the range as a whole is settled, and so is likely to be asked for again as it
+is. Where rows depend on the whole range, as the order of series does, and where there is but one value, the answer is
+kept as a whole.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from query.planner import RAW, Plan
 from query.ranges import Range
 from query.times import LATEST
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what is kept means another thing than before."""
 
 
@@ -39,7 +40,9 @@ class Slots:
     whole: tuple[bool, ...]
     """Of each range whether it is a whole window."""
     lookback: timedelta
-    """How long before a range points matter to it."""
+    """How long before the whole range points are looked at."""
+    since: datetime | None
+    """From when on that is; None where no points but those of a window matter to it, or the answer is whole."""
     form: Form
 
     @property
@@ -64,6 +67,10 @@ class Slots:
             if end <= before and start >= oldest and (is_settled or self.whole[place])
         )
 
+    def looked_at(self, start: datetime) -> datetime | None:
+        """From when on points are looked at when the ranges from `start` on are computed by themselves."""
+        return None if self.since is None else max(self.since, start - self.lookback)
+
     def key(self, place: int) -> bytes:
         """By what a range is known."""
         start, end = self.ranges[place]
@@ -84,20 +91,21 @@ def divide(plan: Plan, lookback: timedelta, origin: Sequence[object]) -> Slots |
     known: list[Any] = [FORMAT, *origin, fields, request.fn, request.by, match, request.resolution]
     if request.step is not None:
         known += [request.step.text, str(request.tz)]
+    before = lookback if needs_before else timedelta(0)
+    known.append(before.total_seconds())
     windows = request.windows
-    if windows is None or needs_before or request.is_ranked:
+    if windows is None or request.is_ranked:
         known += ["whole", request.order, request.limit, [request.order_by.metric, request.order_by.fn]]
-        before = lookback if needs_before else timedelta(0)
-        known.append(before.total_seconds())
         form = Form(len(request.by), has_start=windows is not None, is_window=False)
-        return Slots(_digest(known), ((request.start, request.end),), None, (False,), before, form)
+        return Slots(_digest(known), ((request.start, request.end),), None, (False,), before, None, form)
     starts = tuple(windows.starts(request.start, request.end))
     after = next(islice(windows.starts(starts[-1], LATEST), 1, None), LATEST)
     full = list(zip(starts, (*starts[1:], after), strict=True))
     ranges = tuple((max(start, request.start), min(end, request.end)) for start, end in full)
     whole = tuple(one == other for one, other in zip(ranges, full, strict=True))
     form = Form(len(request.by), has_start=True, is_window=True)
-    return Slots(_digest(known), ranges, starts, whole, timedelta(0), form)
+    since = min((piece.start - lookback for piece in plan.pieces if piece.needs_before), default=None)
+    return Slots(_digest(known), ranges, starts, whole, before, since, form)
 
 
 def runs(ranges: Sequence[Range], missing: Sequence[int], most: int) -> list[tuple[int, int]]:

@@ -8,11 +8,11 @@ tags are merged. What can only be had of all points of a group is attributed to 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from psycopg import sql
 
-from query.conditions import Statement, conditions, tag_value
+from query.conditions import Statement, conditions, identifier, tag_value
 from query.functions import fraction, recipe
 from query.planner import Plan
 from query.scans import COMMA, NOTHING, Parameters, Scans, alias
@@ -30,6 +30,14 @@ BUCKET = sql.Identifier("bucket")
 
 DIRECTIONS = {"asc": sql.SQL("ASC"), "desc": sql.SQL("DESC"), None: sql.SQL("DESC")}
 
+# Not EXISTS, for which all points may be read at once: few rows lack any.
+MISSES = sql.SQL("""
+    bool_or(coalesce({lacks}, false) AND (
+        SELECT true FROM {points} q
+        WHERE q.series_id = partial.series_id AND q.time >= {since} AND q.time < {near} AND {column} IS NOT NULL LIMIT 1
+    ))
+""")
+
 RANKED = sql.SQL("""
     WITH ranked AS MATERIALIZED (
         SELECT *, row_number() OVER (ORDER BY {value} {direction} NULLS LAST, {tags}) AS place
@@ -44,7 +52,8 @@ def aggregate(plan: Plan, limit: int, lookback: timedelta) -> Statement:
 
     They are sorted by tags and window; or, where the request orders its series, by their one value over the whole
     range. A window of a group in which every metric is null makes no row. `lookback` before the range, the point
-    before a series' first is looked for. Every plan here has a piece at least.
+    before a series' first is looked for. What a plan tells of that (`reach`) stands at the end of each row. Every plan
+    here has a piece at least.
     """
     parameters = Parameters()
     request = plan.request
@@ -103,6 +112,7 @@ class _Merge:
         merged = [self._merged(value) for value in self._plan.values]
         computed = zip([*self._by, *merged], [*self.tags, *self.values], strict=True)
         columns: list[sql.Composable] = [sql.SQL("{} AS {}").format(*pair) for pair in computed]
+        columns += self._reach()
         if request.step is not None:
             columns.insert(len(self._by), BUCKET)
         return MERGED.format(
@@ -112,6 +122,33 @@ class _Merge:
             source=sql.SQL("partial JOIN catalog.series s ON s.id = series_id" if request.by else "partial"),
             grouping=sql.SQL("GROUP BY {}" if self.keys else "HAVING count(*) > 0").format(COMMA.join(self.keys)),
             order=sql.SQL(" ORDER BY {}").format(COMMA.join(order)) if order else NOTHING,
+        )
+
+    def _reach(self) -> list[sql.Composable]:
+        """What a row tells of the points before it, if the plan says that it does."""
+        since, fields = self._plan.reaches, self._plan.reached
+        if since is None:
+            return []
+        if not fields:
+            return [sql.SQL("NULL::timestamptz AS oldest, false AS lacks, false AS misses")]
+        near = min(piece.start for piece in self._plan.pieces if piece.needs_before) - self._lookback
+        oldest = [sql.SQL("min({})").format(alias("oldest", field)) for field in fields]
+        lacks = [sql.SQL("bool_or({})").format(alias("lacks", field)) for field in fields]
+        misses = [self._misses(field, since, near) for field in fields] if since < near else [sql.SQL("false")]
+        either = sql.SQL(" OR ")
+        return [
+            sql.SQL("least({}) AS oldest").format(COMMA.join(oldest)),
+            sql.SQL("coalesce({}, false) AS lacks").format(either.join(lacks)),
+            sql.SQL("coalesce({}, false) AS misses").format(either.join(misses)),
+        ]
+
+    def _misses(self, field: int, since: datetime, near: datetime) -> sql.Composed:
+        return MISSES.format(
+            lacks=alias("lacks", field),
+            points=identifier("points", self._plan.measurement),
+            column=identifier("q", self._plan.fields[field].column),
+            since=self._parameters.add(since),
+            near=self._parameters.add(near),
         )
 
     def _merged(self, value: Measure) -> sql.Composed:

@@ -57,7 +57,8 @@ class Store:
 
         def compute(start: datetime, end: datetime) -> Batches:
             part = plan.request.model_copy(update={"start": start, "end": end})
-            return self._rows(planner.plan(part, plan.fields, state))
+            planned = planner.plan(part, plan.fields, state)
+            return self._rows(planned if slots.since is None else planner.telling_reach(planned, slots.since))
 
         max_rows = self._settings.max_values // len(plan.values)
         return await self._reuse.rows(slots, plan.measurement_id, state.raw_from, max_rows, compute)

@@ -196,12 +196,30 @@ def stored(database: str) -> Database:
     return Database(database)
 
 
+class ServeBoth(Protocol):
+    """Serves query that keeps what it computes, and query that does not, with settings of the test's own."""
+
+    async def __call__(self, **settings: Any) -> Both:
+        """`await serve_both(lookback_seconds=20)`; what is not named has its default."""
+
+
 @pytest.fixture
-async def both(database: str, stored: Database, serve_query: ServeQuery, serve_ingest: ServeIngest) -> Both:
+async def serve_both(database: str, stored: Database, serve_query: ServeQuery, serve_ingest: ServeIngest) -> ServeBoth:
+    """Serve both, and ingest, on the test's database."""
+
+    async def serve(**settings: Any) -> Both:
+        common = {name: value for name, value in settings.items() if not name.startswith("cache_")}
+        keeping = await serve_query(database, **{"cache_min_seconds": 0, "client_share": 1, **settings})
+        plain = await serve_query(database, cache="off", **common)
+        for query in (keeping, plain):
+            await query.until_ready()
+        return Both(keeping, plain, await serve_ingest(), stored)
+
+    return serve
+
+
+@pytest.fixture
+async def both(stored: Database, serve_both: ServeBoth) -> Both:
     """Both, with three hours of points every ten seconds, the last of them now."""
     stored.store("cpu", points(timedelta(hours=3), timedelta(0), timedelta(seconds=10)))
-    keeping = await serve_query(database, cache_min_seconds=0, client_share=1)
-    plain = await serve_query(database, cache="off")
-    for query in (keeping, plain):
-        await query.until_ready()
-    return Both(keeping, plain, await serve_ingest(), stored)
+    return await serve_both()

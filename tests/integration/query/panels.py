@@ -24,13 +24,13 @@ def at(ago: timedelta) -> datetime:
 
 
 def points(since: timedelta, until: timedelta, every: timedelta) -> list[Point]:
-    """Points of all hosts in a range, without some."""
+    """Points of all hosts in a range, without some; in whichever order their values are added, the sum is the same."""
     chance = random.Random(0)
     moment, last = at(since), at(until)
     found = []
     while moment < last:
         found += [
-            Point((("host", host),), moment, {"usage": chance.random() * 100, "idle": float(chance.randrange(5))})
+            Point((("host", host),), moment, {"usage": chance.randrange(800) / 8, "idle": float(chance.randrange(5))})
             for host in HOSTS
             if chance.random() < 0.8
         ]

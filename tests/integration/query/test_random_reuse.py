@@ -10,7 +10,8 @@ import pytest
 
 from tests.integration.query.panels import HOSTS, Both, window
 
-FUNCTIONS = ("avg", "min", "max", "sum", "count", "first", "last", "stddev", "median", "p90", "rate", "delta")
+FUNCTIONS = ("avg", "min", "max", "sum", "count", "first", "last", "stddev", "median", "p90")
+GROWTH = ("rate", "increase", "delta")
 STEPS = ("10s", "1m", "7m", "1h", "1d", None)
 
 
@@ -18,7 +19,7 @@ def panel(chance: random.Random) -> dict[str, Any]:
     """A request without its range."""
     asked: dict[str, Any] = {
         "metric": chance.choice(["cpu.usage", "cpu.idle"]),
-        "fn": ",".join(chance.sample(FUNCTIONS, chance.randrange(1, 4))),
+        "fn": ",".join(chance.sample((*FUNCTIONS, *GROWTH), chance.randrange(1, 4))),
         "by": chance.choice(["", "host", "host,rack"]),
     }
     if (step := chance.choice(STEPS)) is not None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from query.entries import Entry, Form, Stamp, UnkeepableError, in_order
+from query.reach import Reach
 
 START = datetime(2026, 11, 25, 8, tzinfo=UTC)
 
@@ -45,14 +46,23 @@ def test_what_json_cannot_hold_is_not_kept(number: float) -> None:
         Form(0, has_start=False, is_window=False).pack([(1.0,), (number,)])
 
 
-def test_an_entry_as_bytes() -> None:
-    """It comes back with its stamp."""
-    entry = Entry(Stamp("1.2.3", 2**40, START + timedelta(microseconds=7)), b'[["a",1.5]]')
+@pytest.mark.parametrize(
+    "reach",
+    [None, Reach(START, None, True), Reach(START, START + timedelta(microseconds=9), False)],
+    ids=["alone", "nothing before", "points before"],
+)
+def test_an_entry_as_bytes(reach: Reach | None) -> None:
+    """It comes back with its stamp, and with its reach if it has one."""
+    entry = Entry(Stamp("1.2.3", 2**40, START + timedelta(microseconds=7)), b'[["a",1.5]]', reach)
     assert Entry.from_bytes(entry.to_bytes()) == entry
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"x", b"[]", b"[]\n[]", b'["e",1]\n[]', b'["e","x",2]\n', b"\xff\n[]", b"{}\n", b"7\n"]
+    "data",
+    [
+        *(b"", b"x", b"[]", b"[]\n[]", b'["e",1]\n[]', b'["e","x",2]\n', b"\xff\n[]", b"{}\n", b"7\n"),
+        *(b'["e",1,2,[]]\n', b'["e",1,2,[1,"x",true]]\n', b'["e",1,2,[1,2,true],[1,2,true]]\n', b'["e",1,2,3]\n'),
+    ],
 )
 def test_what_is_no_entry(data: bytes) -> None:
     """Anything else is refused."""

@@ -62,16 +62,27 @@ def test_months_and_days_of_a_time_zone() -> None:
 
 @pytest.mark.parametrize(
     "asked",
-    [{}, {"step": "1h", "fn": "rate"}, {"step": "1h", "by": "host", "limit": "3"}, {"by": "host", "order": "asc"}],
+    [{}, {"fn": "rate"}, {"step": "1h", "by": "host", "limit": "3"}, {"by": "host", "order": "asc"}],
     ids=str,
 )
 def test_some_answers_are_kept_as_a_whole(asked: dict[str, Any]) -> None:
-    """One value of the whole range, what depends on points before a window, and what is ordered by the whole range."""
+    """One value of the whole range, and what is ordered by the whole range."""
     slots = known(**asked)
     assert slots.ranges == ((NOW - 4 * HOUR, NOW),)
     assert slots.starts is None
     assert slots.settled(NOW - MINUTE, None) == ()
     assert slots.settled(NOW, None) == (0,)
+
+
+def test_what_counts_from_points_before_is_kept_by_windows() -> None:
+    """With the moment from which on points are looked at, for all of the range and for a part of it."""
+    slots = known(step="1h", fn="rate,avg")
+    assert slots.settled(NOW - HOUR, None) == (0, 1, 2)
+    assert slots.since == NOW - 5 * HOUR
+    assert [slots.looked_at(start) for start, _ in slots.ranges] == [NOW - n * HOUR for n in (5, 4, 3, 2)]
+    assert known(step="1h").since is None
+    assert known(step="1h").looked_at(NOW) is None
+    assert known(fn="rate").since is None, "it is kept as a whole"
 
 
 def test_a_rollup_by_name_is_not_kept() -> None:
@@ -88,6 +99,7 @@ def test_what_points_are_no_longer_kept_of_is_not_kept() -> None:
     assert known(step="1h").settled(NOW, NOW - 4 * HOUR) == (0, 1, 2, 3)
     assert known(fn="rate").settled(NOW, NOW - 4.5 * HOUR) == (), "the point before may have expired"
     assert known(fn="rate").settled(NOW, NOW - 5 * HOUR) == (0,)
+    assert known(fn="rate", step="1h").settled(NOW, NOW - 3.5 * HOUR) == (2, 3)
 
 
 def test_what_the_rows_depend_on_tells_them_apart() -> None:
@@ -115,6 +127,8 @@ def test_what_the_rows_depend_on_tells_them_apart() -> None:
         {"fn": "max,min", "order_by": "min(cpu.user)", "by": "host", "limit": "3"},
         {"fn": "rate"},
         {"fn": "rate", "lookback": 2 * HOUR},
+        {"fn": "rate", "step": "1h"},
+        {"fn": "rate", "step": "1h", "lookback": 2 * HOUR},
         {"origin": ("primary", 1)},
         {"origin": ("replica", 1)},
     ]
