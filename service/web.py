@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import re
 import signal
 import sys
 import time
@@ -54,6 +55,9 @@ CODES = {
 }
 
 
+UNEXPECTED = "an unexpected error; the service's log has it"
+
+
 def _in_one_line(record: logging.LogRecord) -> bool:
     """Let aiohttp log what a client sent that is no HTTP, but as one line and without a traceback."""
     error = record.exc_info[1] if record.exc_info else None
@@ -66,6 +70,34 @@ def _in_one_line(record: logging.LogRecord) -> bool:
 
 
 server_logger.addFilter(_in_one_line)
+
+QUOTED = re.compile(r":?\s*(?:\n|b'|b\"|bytearray\()")
+"""Where aiohttp's account of a fault goes on with what was sent."""
+
+_handle_error = web.RequestHandler.handle_error
+
+
+def _explain_error(
+    handler: web.RequestHandler,
+    request: web.BaseRequest,
+    status: int = 500,
+    exc: BaseException | None = None,
+    message: str | None = None,
+) -> web.StreamResponse:
+    """What aiohttp answers by itself to what is no HTTP, with the one JSON body; it closes the connection as before."""
+    response = _handle_error(handler, request, status, exc, message)
+    if isinstance(response, web.Response):
+        told = error_body("internal error", UNEXPECTED)
+        if status < 500:
+            reason = QUOTED.split((message or "").strip(), 1)[0]
+            told = error_body(CODES.get(status, "invalid"), f"the request cannot be read as HTTP: {reason}")
+        response.body = orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
+        response.content_type, response.charset = "application/json", None
+    return response
+
+
+# Such a request reaches no middleware, and aiohttp takes no handler of one's own for it.
+web.RequestHandler.handle_error = _explain_error  # type: ignore[method-assign, assignment]
 
 
 @dataclass(frozen=True)
@@ -182,7 +214,7 @@ async def _explained(request: web.Request, handler: Handler) -> web.StreamRespon
             # The client left while it was being read; nobody hears this, but it is counted.
             return json_response(error_body("client closed request", "the client left"), status=CLIENT_LEFT)
         log.exception("a request failed unexpectedly", method=request.method, path=request.path)
-        return json_response(error_body("internal error", "an unexpected error; the service's log has it"), status=500)
+        return json_response(error_body("internal error", UNEXPECTED), status=500)
 
 
 def _from_aiohttp(request: web.Request, error: web.HTTPException) -> web.Response:

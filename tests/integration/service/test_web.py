@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import ClientSession, web
 
@@ -16,6 +17,7 @@ from service.errors import BadRequest, Unavailable
 from service.web import Shell, create_app
 
 DEADLINE_SECONDS = 30
+TOO_LONG = "Got more than 8190 bytes when reading"
 PLAIN_ERROR = "an unexpected error; the service's log has it"
 
 
@@ -195,24 +197,37 @@ async def test_a_body_that_is_not_what_its_encoding_says(served: Served, caplog:
 
 
 @pytest.mark.parametrize(
-    "request_bytes",
+    ("request_bytes", "reason"),
     [
-        b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
-        b"G@T / HTTP/1.1\r\n\r\n",
-        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: a\r\n" * 1000 + b"\r\n",
-        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-        b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", "Received HTTPS traffic on an HTTP port"),
+        (b"G@T / HTTP/1.1\r\n\r\n", "Invalid method encountered"),
+        (b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n", "Invalid char in url path"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n", TOO_LONG),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: a\r\n" * 1000 + b"\r\n", "Too many headers received"),
+        (b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", TOO_LONG),
+        (b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", "Invalid character in Content-Length"),
+        (
+            b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+            "Duplicate Content-Length",
+        ),
+        (
+            b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding can't be present with Content-Length",
+        ),
     ],
 )
-async def test_what_is_no_http(served: Served, caplog: pytest.LogCaptureFixture, request_bytes: bytes) -> None:
-    """It is answered with 400 and the connection is closed; the log has a line, not a traceback."""
+async def test_what_is_no_http(
+    served: Served, caplog: pytest.LogCaptureFixture, request_bytes: bytes, reason: str
+) -> None:
+    """It is answered with 400, in the same form, and the connection is closed; the log has a line, not a traceback."""
     reader, writer = await connect(served, request_bytes)
-    answer = await reader.read()
-    assert answer.startswith(b"HTTP/1.0 400")
+    head, _, answer = (await reader.read()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.0 400")
+    assert b"Content-Type: application/json\r\n" in head
+    told = orjson.loads(answer)
+    assert told["code"] == "invalid"
+    assert told["error"] == told["message"]
+    assert told["message"] == f"the request cannot be read as HTTP: {reason}"
     assert all(record.exc_info is None for record in caplog.records if record.levelno >= logging.WARNING)
     assert (await get(served, "/healthz"))[0] == 200
     writer.close()
