@@ -60,6 +60,12 @@ class Instruments:
         self.cache_broken = Gauge(
             "query_cache_broken", "1 while Redis is left alone after an error, else 0.", registry=registry
         )
+        self.cache_unsettled = Gauge(
+            "query_cache_unsettled_seconds",
+            "Age of the latest moment before which all is over that had begun to write: nothing that ended since is "
+            "kept. Infinite while it is not known.",
+            registry=registry,
+        )
         self.limited = Counter("query_limited", "Requests past a bound, by setting.", ["setting"], registry=registry)
         self.answers = Counter("query_answers", "Answers of rows, by format.", ["format"], registry=registry)
         self.cut_off = Counter(

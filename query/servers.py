@@ -13,6 +13,7 @@ statements do not pass it from hand to hand.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
@@ -85,6 +86,7 @@ class Servers:
         self._replica: Database | None = None
         self._fault: Fault | None = "new"
         """What was wrong with the replica when that was logged last."""
+        instruments.cache_unsettled.set_function(self._unsettled_seconds)
         if settings.replica_url is not None:
             self._replica = Database("replica", settings.replica_url, settings, instruments, self._replica_looked)
             instruments.replica_behind.set_function(lambda: self._standing.behind(time.monotonic()))
@@ -149,6 +151,11 @@ class Servers:
         if state is None or before is None:
             return None
         return Stamp(state.epoch, state.xmin, state.clock), before
+
+    def _unsettled_seconds(self) -> float:
+        state = self._primary.watch.state
+        before = None if state is None else self._settled.before(state.xmin)
+        return math.inf if state is None or before is None else (state.clock - before).total_seconds()
 
     def origin(self) -> tuple[object, ...]:
         """What tells the points of the server that answers from those of others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,6 +80,12 @@ class Query:
         """The sum of an instrument's samples that have these labels, as /metrics tells it."""
         async with self.client.get(f"{self.url}/metrics") as response:
             return sum_of(await response.text(), instrument, labels)
+
+    async def until_keeping(self) -> None:
+        """Wait until it can be known what is settled: on a server that is at work it takes a moment."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while await self.counted("query_cache_unsettled_seconds") == math.inf:  # noqa: ASYNC110 - it comes with time
+                await asyncio.sleep(0.02)
 
     async def until_counted(self, instrument: str, value: float, **labels: str) -> None:
         """Wait for an instrument to have a value."""
@@ -213,6 +220,7 @@ async def serve_both(database: str, stored: Database, serve_query: ServeQuery, s
         plain = await serve_query(database, cache="off", **common)
         for query in (keeping, plain):
             await query.until_ready()
+        await keeping.until_keeping()
         return Both(keeping, plain, await serve_ingest(), stored)
 
     return serve

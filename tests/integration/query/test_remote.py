@@ -35,6 +35,7 @@ async def keeping(database: str, serve_query: ServeQuery, redis: RedisServer) ->
     """One more query on the same points and the same Redis."""
     query = await serve_query(database, cache_url=SecretStr(redis.url), cache_min_seconds=0, cache_timeout_seconds=0.5)
     await query.until_ready()
+    await query.until_keeping()
     return query
 
 
@@ -126,6 +127,7 @@ async def test_query_starts_without_redis(
     stored.store("cpu", points(timedelta(hours=1), timedelta(0), timedelta(seconds=10)))
     query = await serve_query(database, cache_url=SecretStr("redis://:hunter2@127.0.0.1:1/0"), cache_min_seconds=0)
     await query.until_ready()
+    await query.until_keeping()
     assert (await ask(query, **panel())).reuse == "miss"
     told = capsys.readouterr().out
     assert "the cache does not answer" in told
