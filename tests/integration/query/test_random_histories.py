@@ -123,7 +123,7 @@ async def both(request: pytest.FixtureRequest, serve_both: ServeBoth, redis: Red
     assert await both.reused() > 0
 
 
-@settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(
     questions=st.lists(asks(), min_size=1, max_size=2),
     slides=st.lists(SLIDES, min_size=1, max_size=2, unique=True),

@@ -132,6 +132,7 @@ async def test_what_is_written_around_ingest_is_seen_after_a_while(
     stored.store("cpu", points(timedelta(hours=1), timedelta(minutes=5), timedelta(minutes=1)))
     query = await serve_query(database, cache_min_seconds=0, cache_max_age_seconds=1)
     await query.until_ready()
+    await query.until_keeping()
     settled = window(timedelta(minutes=50), datetime.now(UTC) - timedelta(minutes=10))
     panel: dict[str, Any] = {"metric": "cpu.usage", "fn": "count", **settled}
     assert (await ask(query, **panel)).answer["series"][0]["value"] > 0
@@ -175,6 +176,7 @@ async def test_an_answer_with_too_many_rows_is_not_kept(
     stored.store("cpu", points(timedelta(hours=1), timedelta(0), timedelta(seconds=10)))
     query = await serve_query(database, cache_min_seconds=0, cache_max_rows=100)
     await query.until_ready()
+    await query.until_keeping()
     for rows, reuse in (("1m", "miss"), ("30m", "hit")):
         panel: dict[str, Any] = {"metric": "cpu.usage", "by": "host", "step": rows}
         settled = window(timedelta(minutes=45), datetime.now(UTC) - timedelta(minutes=5))
@@ -188,6 +190,7 @@ async def test_refusals_stay_refusals(database: str, stored: Database, serve_que
     stored.store("cpu", points(timedelta(hours=1), timedelta(0), timedelta(seconds=10)))
     query = await serve_query(database, cache_min_seconds=0, max_values=100)
     await query.until_ready()
+    await query.until_keeping()
     panel: dict[str, Any] = {"metric": "cpu.usage", "by": "host", "step": "1m", **window(timedelta(minutes=50))}
     for _ in range(2):
         assert (await ask(query, **panel)).answer["limit"] == "QUERY_MAX_VALUES"
