@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -138,7 +139,13 @@ class Database:
         self._instruments.statement_seconds.labels(name).observe(time.perf_counter() - began)
 
     async def _check(self, connection: psycopg.AsyncConnection) -> None:
-        """Called by the pool before it lends a connection; it lends another when this one is dead."""
+        """Called by the pool before it lends a connection; it lends another when this one is dead.
+
+        A server that has ended a connection, or is about to, has said so: then there is something to be read. To ask
+        it each time would be a round trip for every statement.
+        """
+        if not _has_news(connection):
+            return
         try:
             await AsyncConnectionPool.check_connection(connection)
         except psycopg.Error:
@@ -171,6 +178,13 @@ class Database:
             log.warning("the database failed a statement", server=self.name, sqlstate=error.sqlstate, error=reason)
             return Unavailable(f"the database failed: {reason}")
         return None
+
+
+def _has_news(connection: psycopg.AsyncConnection) -> bool:
+    """Whether the server has said something that nobody has read, its end included."""
+    poller = select.poll()
+    poller.register(connection.fileno(), select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def conninfo(url: SecretStr, settings: QuerySettings) -> str:
