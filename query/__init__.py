@@ -9,8 +9,9 @@
    request names.
 4. `shares` has whoever asks much at a time wait for itself; `limits` refuses what is past a bound, naming the setting
    and how to ask for less.
-5. `store` asks the `catalog` which fields the metrics name (`facts`) and what there is of rollups, and `planner`
-   decides what to read: `composition` cuts the range (`ranges`) into stretches of rollups and of points.
+5. `store` asks the `catalog` which fields the metrics name (`facts`) and what there is of rollups; or it takes for
+   granted what was looked up before (`known`), and has the statement check that (`assumptions`). `planner` decides
+   what to read: `composition` cuts the range (`ranges`) into stretches of rollups and of points.
    What was computed before is put together with what must be computed now by `reuse`: `slots` says what can be kept,
    and `reach` which points before a window it depends on; `cache` and `remote` keep it (`entries`), `changes` and
    `settled` tell what of it holds.

@@ -11,9 +11,11 @@ import psycopg
 from query import catalog_statements, conditions
 from query.composition import Rollup, size_of
 from query.facts import FieldFact, Measurement, missing, splits
+from query.known import Known
 from query.parameters import Matcher
 from query.planner import State
 from query.servers import Servers
+from query.tables import Row
 from query.times import shortened
 from service.errors import BadRequest, NotFound
 
@@ -26,6 +28,7 @@ class Catalog:
 
     def __init__(self, database: Servers) -> None:
         self._database = database
+        self._known = Known()
 
     async def facts(self, metrics: Sequence[str]) -> list[FieldFact]:
         """Everything that the metrics may mean. Raises `NotFound` unless each of them exists."""
@@ -35,7 +38,7 @@ class Catalog:
             catalog_statements.FIELDS_OF,
             {"measurements": [pair[0] for pair in pairs], "fields": [pair[1] for pair in pairs]},
         )
-        facts = [FieldFact(*row) for row in rows]
+        facts = self._learned(rows)
         if unknown := missing(metrics, facts):
             raise await self._no_metric(unknown[0])
         return facts
@@ -92,12 +95,32 @@ class Catalog:
         rows = await self._database.fetch(
             "catalog", catalog_statements.FIELDS, {"measurements": measurements, "limit": limit}
         )
-        return [FieldFact(*row) for row in rows]
+        return self._learned(rows)
+
+    def known_facts(self, metrics: Sequence[str]) -> tuple[str, list[FieldFact]] | None:
+        """What the metrics meant when they were looked up before, and in which epoch; None unless all were."""
+        epoch = self._database.epoch()
+        facts = None if epoch is None else self._known.facts(epoch, metrics)
+        return None if epoch is None or facts is None else (epoch, facts)
+
+    async def fields_of(self, measurement: str) -> list[FieldFact]:
+        """All fields of a measurement that has some; by name."""
+        rows = await self._database.fetch(
+            "catalog", catalog_statements.FIELDS, {"measurements": [measurement], "limit": None}
+        )
+        facts = self._learned(rows)
+        if facts:
+            self._known.learn_all(rows[0][-1], measurement, facts)
+        return facts
+
+    def known_fields(self, epoch: str, measurement: str) -> Sequence[FieldFact] | None:
+        """All fields of a measurement as they were looked up before in this epoch; None where they were not."""
+        return self._known.fields_of(epoch, measurement)
 
     async def check_regexes(self, match: Sequence[Matcher]) -> None:
         """Raise `BadRequest` for a matcher whose regular expression PostgreSQL cannot compile."""
         for matcher in match:
-            if matcher.is_regex:
+            if matcher.is_regex and not conditions.is_list(matcher):
                 patterns = {"plain": matcher.value, "anchored": conditions.anchored(matcher.value)}
                 try:
                     await self._database.fetch("regex", conditions.CHECK_REGEX, patterns)
@@ -107,6 +130,13 @@ class Catalog:
                         "allowed: PostgreSQL's advanced regular expressions, (?i) at the start for any case",
                         parameter="match",
                     ) from error
+
+    def _learned(self, rows: Sequence[Row]) -> list[FieldFact]:
+        """The facts of rows that end with the epoch."""
+        facts = [FieldFact(*row[:-1]) for row in rows]
+        if facts:
+            self._known.learn(rows[0][-1], facts)
+        return facts
 
 
 def _not_found(parameter: str, name: str, known: list[str]) -> NotFound:

@@ -11,8 +11,9 @@ from query.conditions import Statement, matching
 from query.parameters import Matcher
 
 FIELDS_OF: LiteralString = """
-    SELECT m.id, m.name, f.name, f.column_name, f.id
-    FROM unnest(%(measurements)s::text[], %(fields)s::text[]) AS wanted (measurement, field)
+    SELECT m.id, m.name, f.name, f.column_name, f.id, seen.epoch
+    FROM (SELECT catalog.epoch() AS epoch OFFSET 0) seen
+    CROSS JOIN unnest(%(measurements)s::text[], %(fields)s::text[]) AS wanted (measurement, field)
     JOIN catalog.measurement m ON m.name = wanted.measurement
     JOIN catalog.field f ON f.measurement_id = m.id AND f.name = wanted.field
 """
@@ -31,8 +32,9 @@ MEASUREMENTS: LiteralString = """
 """
 
 FIELDS: LiteralString = """
-    SELECT m.id, m.name, f.name, f.column_name, f.id
-    FROM catalog.measurement m JOIN catalog.field f ON f.measurement_id = m.id
+    SELECT m.id, m.name, f.name, f.column_name, f.id, seen.epoch
+    FROM (SELECT catalog.epoch() AS epoch OFFSET 0) seen CROSS JOIN catalog.measurement m
+    JOIN catalog.field f ON f.measurement_id = m.id
     WHERE %(measurements)s::text[] IS NULL OR m.name = ANY (%(measurements)s)
     ORDER BY m.name COLLATE "C", f.name COLLATE "C" LIMIT %(limit)s
 """

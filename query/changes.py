@@ -22,6 +22,7 @@ MOST_CHANGES = 250
 
 SEEN: LiteralString = """
     SELECT catalog.epoch(), pg_snapshot_xmin(s.seen)::text::bigint, clock_timestamp(),
+        nullif(catalog.raw_from(%(measurement)s), '-infinity'),
         c.xid, lower(c.during), upper(c.during)
     FROM (SELECT pg_current_snapshot() AS seen) s LEFT JOIN LATERAL (
         SELECT c.xid::text::bigint AS xid, unnest(c.during) AS during FROM catalog.change c
@@ -48,6 +49,8 @@ class Seen:
     epoch: str
     xmin: int
     at: datetime
+    raw_from: datetime | None
+    """Of the points before it some may have been dropped; None when all are kept."""
     changes: Sequence[Change]
     """Those from a transaction on that meet a range."""
 
@@ -64,5 +67,5 @@ async def look(servers: Servers, measurement_id: int, since: int, times: Range) 
     start, end = times
     parameters = {"measurement": measurement_id, "since": str(since), "start": start, "end": end, "limit": MOST_CHANGES}
     rows = await servers.fetch("changes", SEEN, parameters)
-    epoch, xmin, at = rows[0][:3]
-    return Seen(epoch, xmin, at, [Change(*row[3:]) for row in rows if row[3] is not None])
+    epoch, xmin, at, raw_from = rows[0][:4]
+    return Seen(epoch, xmin, at, raw_from, [Change(*row[4:]) for row in rows if row[4] is not None])

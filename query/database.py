@@ -25,6 +25,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from pydantic import SecretStr
 
 from query import limits
+from query.assumptions import Changed
 from query.instruments import Instruments
 from query.settings import QuerySettings
 from query.tables import BATCH_ROWS, Batches
@@ -166,7 +167,7 @@ class Database:
         if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
             # Found in the catalog a moment before: somebody has dropped a rollup, or a measurement, since.
             log.warning("what a statement reads is gone", sqlstate=error.sqlstate, error=summary(error))
-            return Unavailable("what the request is about was changed while it was answered")
+            return Changed("what the request is about was changed while it was answered")
         if isinstance(error, PoolTimeout | TooManyRequests):
             return Unavailable(
                 f"no database connection was free in time (QUERY_CONNECTIONS allows {settings.connections}, "

@@ -37,4 +37,4 @@ class Found:
             following = page.told()["next"]
             return {"next": None if following is None else str(following)}
 
-        return ListDocument("points", list, head, told)
+        return ListDocument("points", None, head, told)

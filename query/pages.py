@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from query.limits import Limited
@@ -20,23 +21,28 @@ class Page:
     refused in place of ending early.
     """
 
-    def __init__(self, size: int, refusal: Limited | None = None) -> None:
+    def __init__(self, size: int, refusal: Limited | None = None, *, key: Callable[[Row], Any] = itemgetter(0)) -> None:
         self.size = size
+        self._key = key
         self._refusal = refusal
         self._count = 0
         self._last: Any = None
         self._next: Any = None
 
     def take(self, batch: list[Row]) -> list[Row]:
-        """Those of the next rows that are in the page; their first column is the key."""
-        for place, row in enumerate(batch):
-            if self._count >= self.size and row[0] != self._last:
+        """Those of the next rows that are in the page; the key of a row is its first column unless said otherwise."""
+        surely = min(self.size - self._count, len(batch))
+        if surely > 0:
+            self._count += surely
+            self._last = self._key(batch[surely - 1])
+        for place in range(max(surely, 0), len(batch)):
+            key = self._key(batch[place])
+            if key != self._last:
                 if self._refusal is not None:
                     raise self._refusal
                 self._next = self._last
                 return batch[:place]
             self._count += 1
-            self._last = row[0]
         return batch
 
     def told(self) -> dict[str, Any]:

@@ -134,10 +134,18 @@ def choose(metrics: Sequence[str], facts: Sequence[FieldFact]) -> tuple[FieldFac
 
 def needs_state(request: AggregateRequest, now: datetime) -> bool:
     """Whether anything beside the points can make a difference to the answer."""
+    return needs_rollups(request) or may_be_dropped(request, now)
+
+
+def may_be_dropped(request: AggregateRequest, now: datetime) -> bool:
+    """Whether some of the points that the request is about may be kept no longer, and it matters."""
+    return request.resolution == "auto" and request.start < now - ALWAYS_KEPT
+
+
+def needs_rollups(request: AggregateRequest) -> bool:
+    """Whether rollups may be read where all points are kept."""
     if request.resolution != "auto":
         return request.resolution != RAW
-    if request.start < now - ALWAYS_KEPT:
-        return True
     return any(
         _saves_by_rollups(one) and can_help(one.start, one.end, one.windows)
         for one in filter(None, (request, request.ranking))

@@ -23,16 +23,26 @@ POINTS = sql.SQL("""
 IS_CHOSEN = sql.SQL("p.series_id = ANY (ARRAY(SELECT s.id FROM catalog.series s WHERE {conditions}))")
 
 
-def points(request: PointsRequest, fields: Sequence[FieldFact], columns: Mapping[str, str], limit: int) -> Statement:
+def points(
+    request: PointsRequest,
+    fields: Sequence[FieldFact],
+    columns: Mapping[str, str],
+    limit: int,
+    assumed: Statement | None = None,
+) -> Statement:
     """At most `limit` rows: the time, the series' id, the tags asked for, the numbers of `fields`; in order.
 
-    `columns` are those of the metrics of the conditions.
+    `columns` are those of the metrics of the conditions. There is no row unless what is `assumed` holds.
     """
     tags = [tag_value(tag, f"by_{place}") for place, tag in enumerate(request.by)]
     values = [identifier("p", field.column) for field in fields]
     parameters: dict[str, Any] = {"start": request.start, "end": request.end, "limit": limit}
     parameters |= {f"by_{place}": tag for place, tag in enumerate(request.by)}
-    held = [sql.SQL("({})").format(sql.SQL(" OR ").join(sql.SQL("{} IS NOT NULL").format(one) for one in values))]
+    held = []
+    if {field.column for field in fields}.isdisjoint(columns[condition.metric] for condition in request.where):
+        # Else the point has one of the fields anyway, and the others need not be looked at.
+        present = sql.SQL(" OR ").join(sql.SQL("{} IS NOT NULL").format(one) for one in values)
+        held.append(sql.SQL("({})").format(present))
     for place, condition in enumerate(request.where):
         held.append(
             sql.SQL("{} {} {}").format(
@@ -46,6 +56,9 @@ def points(request: PointsRequest, fields: Sequence[FieldFact], columns: Mapping
         chosen = conditions(fields[0].measurement_id, request.match)
         held.append(IS_CHOSEN.format(conditions=chosen.text))
         parameters |= chosen.parameters
+    if assumed is not None:
+        held.append(assumed.text)
+        parameters |= assumed.parameters
     is_newest_first = request.order == "desc"
     if request.after is not None:
         held.append(

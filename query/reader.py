@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
 
 from query import limits, planner, point_statements
+from query.assumptions import Assumption, OutdatedError, begun, checked
 from query.catalog import Catalog
 from query.conditions import Statement
 from query.facts import FieldFact, missing
@@ -14,7 +15,7 @@ from query.pages import Page
 from query.points import Place, PointsRequest
 from query.servers import Servers
 from query.settings import QuerySettings
-from query.tables import Batches, Table
+from query.tables import Batches, Row, Table
 from service.errors import BadRequest
 
 PAGES = "ask for them in pages by limit and after, or for fewer by metric, where and match"
@@ -33,19 +34,53 @@ class Reader:
         settings = self._settings
         limits.check_points(request, settings)
         await self._catalog.check_regexes(request.match)
-        fields, columns = await self._fields(request)
+        known = self._known(request)
+        if known is not None:
+            with suppress(OutdatedError):
+                return await self._table(request, *known)
+        return await self._table(request, *await self._fields(request), None)
+
+    async def _table(
+        self,
+        request: PointsRequest,
+        fields: Sequence[FieldFact],
+        columns: Mapping[str, str],
+        assumed: Assumption | None,
+    ) -> Table:
+        """The answer with these fields. Raises `OutdatedError` when what is assumed is not so."""
+        settings = self._settings
         most = settings.max_values // len(fields)
         refusal = limits.too_many_values(settings, f"more than {most} points of {len(fields)} values", PAGES)
         if request.limit is not None and request.limit > most:
             raise refusal
-        page = Page(most, refusal) if request.limit is None else Page(request.limit)
-        statement = point_statements.points(request, fields, columns, page.size + 1)
+        page = Page(most, refusal, key=_place) if request.limit is None else Page(request.limit, key=_place)
+        condition = None if assumed is None else assumed.condition()
+        statement = point_statements.points(request, fields, columns, page.size + 1, condition)
+        rows = self._point_rows(statement, page, assumed)
         form = Found(request, fields)
-        return Table(form.columns, self._point_rows(statement, page), form.document(page))
+        return Table(form.columns, rows if assumed is None else await begun(rows), form.document(page))
+
+    def _known(self, request: PointsRequest) -> tuple[Sequence[FieldFact], dict[str, str], Assumption] | None:
+        """The fields and the columns as they were when they were looked up before; None where they were not."""
+        named = _named(request)
+        found = self._catalog.known_facts(named) if named and request.measurement is None else None
+        if found is None:
+            return None
+        epoch, facts = found
+        known = planner.choose(named, facts)
+        assumed = Assumption(epoch, known[0].measurement_id)
+        columns = {fact.metric: fact.column for fact in known}
+        if request.metric:
+            return known[: len(request.metric)], columns, assumed
+        fields = self._catalog.known_fields(epoch, known[0].measurement)
+        if fields is None:
+            return None
+        assumed.fields = len(fields)
+        return fields, columns, assumed
 
     async def _fields(self, request: PointsRequest) -> tuple[Sequence[FieldFact], dict[str, str]]:
         """The fields to give, all of one measurement; and the columns by the metrics that the request names."""
-        named = tuple(dict.fromkeys([*request.metric, *(condition.metric for condition in request.where)]))
+        named = _named(request)
         facts = await self._catalog.facts(named) if named else []
         if request.measurement is not None:
             await self._catalog.measurement(request.measurement)
@@ -60,9 +95,19 @@ class Reader:
         if request.metric:
             return known[: len(request.metric)], columns
         measurement = request.measurement or known[0].measurement
-        return await self._catalog.list_fields([measurement], None), columns
+        return await self._catalog.fields_of(measurement), columns
 
-    async def _point_rows(self, statement: Statement, page: Page) -> Batches:
-        async with aclosing(self._database.stream("points", statement.text, statement.parameters)) as batches:
+    async def _point_rows(self, statement: Statement, page: Page, assumed: Assumption | None) -> Batches:
+        rows = self._database.stream("points", statement.text, statement.parameters)
+        async with aclosing(rows if assumed is None else checked(rows, assumed)) as batches:
             async for batch in batches:
-                yield [row[1:] for row in page.take([(Place(*row[:2]), *row) for row in batch])]
+                yield page.take(batch)
+
+
+def _named(request: PointsRequest) -> tuple[str, ...]:
+    """All metrics of a request, those to give first."""
+    return tuple(dict.fromkeys([*request.metric, *(condition.metric for condition in request.where)]))
+
+
+def _place(row: Row) -> Place:
+    return Place(*row[:2])

@@ -22,6 +22,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from query import changes, reach
+from query.assumptions import Assumption
 from query.cache import Cache
 from query.entries import Entry, Stamp, UnkeepableError, in_order
 from query.instruments import Instruments
@@ -77,6 +78,7 @@ class Wanted:
     stamp: Stamp
     raw_from: datetime | None
     """Of the points before it some may have been dropped; None when all are kept."""
+    assumed: Assumption | None
     found: dict[int, Entry] = field(default_factory=dict)
     """By place, what was kept and holds."""
     rows: dict[int, list[Row]] = field(default_factory=dict)
@@ -121,9 +123,15 @@ class Reuse:
         self._flights: dict[bytes, asyncio.Future[Mapping[bytes, Entry] | None]] = {}
 
     async def rows(
-        self, slots: Slots, measurement_id: int, raw_from: datetime | None, max_rows: int, compute: Compute
+        self,
+        slots: Slots,
+        measurement_id: int,
+        raw_from: datetime | None,
+        max_rows: int,
+        compute: Compute,
+        assumed: Assumption | None,
     ) -> Reused:
-        """The rows of an answer. Raises what computing them does.
+        """The rows of an answer. Raises what computing them does, `OutdatedError` when what is `assumed` is not so.
 
         `raw_from` is from when on points are kept, `max_rows` the most that may be answered: what has more is not kept.
         """
@@ -136,7 +144,8 @@ class Reuse:
             self._instruments.cache_requests.labels("bypass").inc()
             return Reused(_streamed(slots, [], compute(slots.start, slots.end)), "bypass")
         most = min(max_rows, self._settings.cache_max_rows)
-        reused = await self._reused(Wanted(slots, keepable, measurement_id, compute, most, stamp, raw_from))
+        wanted = Wanted(slots, keepable, measurement_id, compute, most, stamp, raw_from, assumed)
+        reused = await self._reused(wanted)
         self._instruments.cache_requests.labels(reused.outcome).inc()
         return reused
 
@@ -188,6 +197,8 @@ class Reuse:
         if not entries:
             return
         seen = await self._look(wanted, entries)
+        if wanted.assumed is not None:
+            wanted.assumed.check(seen.epoch, seen.raw_from)
         wanted.stamp = Stamp(seen.epoch, seen.xmin, seen.at)
         oldest = seen.at - timedelta(seconds=self._settings.cache_max_age_seconds)
         for place, entry in entries.items():

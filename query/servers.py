@@ -157,6 +157,12 @@ class Servers:
         before = None if state is None else self._settled.before(state.xmin)
         return math.inf if state is None or before is None else (state.clock - before).total_seconds()
 
+    def epoch(self) -> str | None:
+        """Of the catalog, when the server that answers this task's request was asked last; None before."""
+        choice = _CHOICE.get(None)
+        state = (self._primary if choice is None else choice.server).watch.state
+        return None if state is None else state.epoch
+
     def origin(self) -> tuple[object, ...]:
         """What tells the points of the server that answers from those of others."""
         choice = _CHOICE.get(None)

@@ -18,7 +18,7 @@ from query.planner import Plan
 from query.scans import COMMA, NOTHING, Parameters, Scans, alias
 from query.window import Measure
 
-MERGED = sql.SQL("WITH {chosen}partial AS ({scans}) SELECT {columns} FROM {source} {grouping}{order}")
+MERGED = sql.SQL("WITH {chosen}partial AS ({scans}) SELECT {columns} FROM {source} {assumed}{grouping}{order}")
 
 # The ids are in an array: the planner then looks them up in each chunk's index, which no join gives it.
 CHOSEN = sql.SQL("""
@@ -47,19 +47,19 @@ RANKED = sql.SQL("""
 """)
 
 
-def aggregate(plan: Plan, limit: int, lookback: timedelta) -> Statement:
+def aggregate(plan: Plan, limit: int, lookback: timedelta, assumed: Statement | None = None) -> Statement:
     """At most `limit` rows: the `by` tags, the window's start if there is a step, the plan's values.
 
     They are sorted by tags and window; or, where the request orders its series, by their one value over the whole
     range. A window of a group in which every metric is null makes no row. `lookback` before the range, the point
-    before a series' first is looked for. What a plan tells of that (`reach`) stands at the end of each row. Every plan
-    here has a piece at least.
+    before a series' first is looked for. What a plan tells of that (`reach`) stands at the end of each row. There is no
+    row unless what is `assumed` holds. Every plan here has a piece at least.
     """
     parameters = Parameters()
     request = plan.request
-    merge = _Merge(plan, parameters, lookback)
+    merge = _Merge(plan, parameters, lookback, assumed)
     if plan.ranking is not None:
-        whole = _Merge(plan.ranking, parameters, lookback)
+        whole = _Merge(plan.ranking, parameters, lookback, assumed)
         tags = COMMA.join(merge.tags)
         columns = [*merge.tags, BUCKET, *merge.values]
         text = RANKED.format(
@@ -85,8 +85,12 @@ def aggregate(plan: Plan, limit: int, lookback: timedelta) -> Statement:
 class _Merge:
     """Composes how the parts of a plan are merged; several have the parameters of one statement."""
 
-    def __init__(self, plan: Plan, parameters: Parameters, lookback: timedelta) -> None:
+    def __init__(self, plan: Plan, parameters: Parameters, lookback: timedelta, assumed: Statement | None) -> None:
         self._plan = plan
+        self._assumed: sql.Composable = NOTHING
+        if assumed is not None:
+            self._assumed = sql.SQL("WHERE {} ").format(assumed.text)
+            parameters.values.update(assumed.parameters)
         self._parameters = parameters
         self._lookback = lookback
         self._by = [
@@ -120,6 +124,7 @@ class _Merge:
             scans=scans.all(),
             columns=COMMA.join(columns),
             source=sql.SQL("partial JOIN catalog.series s ON s.id = series_id" if request.by else "partial"),
+            assumed=self._assumed,
             grouping=sql.SQL("GROUP BY {}" if self.keys else "HAVING count(*) > 0").format(COMMA.join(self.keys)),
             order=sql.SQL(" ORDER BY {}").format(COMMA.join(order)) if order else NOTHING,
         )

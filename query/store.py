@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from collections.abc import Sequence
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 
 from query import answers, limits, planner, statements
+from query.assumptions import Assumption, OutdatedError, begun, checked
 from query.catalog import Catalog
+from query.facts import FieldFact
 from query.fill import filled_batches
 from query.planner import Plan, State
 from query.reuse import Reuse, Reused
@@ -25,6 +28,7 @@ class Store:
         self._catalog = catalog
         self._reuse = reuse
         self._settings = settings
+        self._lookback = timedelta(seconds=settings.lookback_seconds)
 
     async def aggregate(self, request: AggregateRequest) -> Table:
         """The answer of `/api/v1/aggregate`.
@@ -35,33 +39,51 @@ class Store:
         """
         limits.check_aggregate(request, self._settings)
         await self._catalog.check_regexes(request.match)
-        fields = planner.choose(request.metric, await self._catalog.facts(request.metric))
-        state = State()
-        if planner.needs_state(request, datetime.now(UTC)):
+        known = self._catalog.known_facts(request.metric)
+        if known is not None:
+            epoch, facts = known
+            fields = planner.choose(request.metric, facts)
+            with suppress(OutdatedError):
+                return await self._answer(request, fields, Assumption(epoch, fields[0].measurement_id))
+        facts = await self._catalog.facts(request.metric)
+        return await self._answer(request, planner.choose(request.metric, facts), None)
+
+    async def _answer(
+        self, request: AggregateRequest, fields: Sequence[FieldFact], assumed: Assumption | None
+    ) -> Table:
+        """The answer with metrics that mean these fields. Raises `OutdatedError` when what is assumed is not so."""
+        now, state = datetime.now(UTC), State()
+        if assumed is not None and not planner.needs_rollups(request):
+            if planner.may_be_dropped(request, now):
+                assumed.kept_from = request.start - self._lookback
+        elif planner.needs_state(request, now):
             fact = fields[0]
             state = await self._catalog.state(fact.measurement_id, fact.measurement, request.start, request.end)
         plan = planner.plan(request, fields, state)
-        reused = await self._reused(plan, state)
+        reused = await self._reused(plan, state, assumed)
         document = answers.AggregateDocument(plan)
         tag = None if reused.tag is None else answers.tag(plan, document, reused.tag)
         batches = self._bounded(plan, reused.batches)
+        if assumed is not None and not assumed.is_checked:
+            batches = await begun(batches)
         return Table(answers.columns(plan), batches, document, tag=tag, reuse=reused.outcome)
 
-    async def _reused(self, plan: Plan, state: State) -> Reused:
+    async def _reused(self, plan: Plan, state: State, assumed: Assumption | None) -> Reused:
         """The rows of a plan, from what was kept as far as that goes."""
         slots = None
         if self._reuse is not None:
-            slots = divide(plan, timedelta(seconds=self._settings.lookback_seconds), self._database.origin())
+            slots = divide(plan, self._lookback, self._database.origin())
         if self._reuse is None or slots is None:
-            return Reused(self._rows(plan))
+            return Reused(self._rows(plan, assumed))
 
         def compute(start: datetime, end: datetime) -> Batches:
             part = plan.request.model_copy(update={"start": start, "end": end})
             planned = planner.plan(part, plan.fields, state)
-            return self._rows(planned if slots.since is None else planner.telling_reach(planned, slots.since))
+            telling = planned if slots.since is None else planner.telling_reach(planned, slots.since)
+            return self._rows(telling, assumed)
 
         max_rows = self._settings.max_values // len(plan.values)
-        return await self._reuse.rows(slots, plan.measurement_id, state.raw_from, max_rows, compute)
+        return await self._reuse.rows(slots, plan.measurement_id, state.raw_from, max_rows, compute, assumed)
 
     async def _bounded(self, plan: Plan, rows: Batches) -> Batches:
         """The rows of the answer; past a bound a refusal."""
@@ -75,16 +97,17 @@ class Store:
                 size.add(batch)
                 yield batch
 
-    async def _rows(self, plan: Plan) -> Batches:
+    async def _rows(self, plan: Plan, assumed: Assumption | None) -> Batches:
         """The rows of a plan, at most one more than the answer may have."""
-        settings = self._settings
         if not plan.pieces or (plan.ranking and not plan.ranking.pieces):
             return
         statement = statements.aggregate(
             plan,
-            limit=settings.max_values // len(plan.values) + 1,
-            lookback=timedelta(seconds=settings.lookback_seconds),
+            limit=self._settings.max_values // len(plan.values) + 1,
+            lookback=self._lookback,
+            assumed=None if assumed is None or assumed.is_checked else assumed.condition(),
         )
-        async with aclosing(self._database.stream("aggregate", statement.text, statement.parameters)) as batches:
+        rows = self._database.stream("aggregate", statement.text, statement.parameters)
+        async with aclosing(rows if assumed is None else checked(rows, assumed)) as batches:
             async for batch in batches:
                 yield batch

@@ -78,12 +78,15 @@ class Table:
 
 
 class ListDocument:
-    """A JSON object whose member `name` is a list with an item for each row: `{**head, name: [...], **tail}`."""
+    """A JSON object whose member `name` is a list with an item for each row: `{**head, name: [...], **tail}`.
+
+    A row itself is its item, as a list, where nothing makes another of it.
+    """
 
     def __init__(
         self,
         name: str,
-        item: Callable[[Row], Any],
+        item: Callable[[Row], Any] | None,
         head: Mapping[str, Any] | None = None,
         tail: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
@@ -102,7 +105,8 @@ class ListDocument:
         if not batch:
             return b""
         comma, self._comma = self._comma, b","
-        return comma + orjson.dumps([self._item(row) for row in batch], option=OPTIONS)[1:-1]
+        items = batch if self._item is None else [self._item(row) for row in batch]
+        return comma + orjson.dumps(items, option=OPTIONS)[1:-1]
 
     def end(self) -> bytes:
         """The list's end, and the tail, which is asked for when all rows are known."""

@@ -102,7 +102,7 @@ async def test_a_stampede_computes_once(both: Both) -> None:
     with both.stored.locked("cpu"):
         asked = [asyncio.create_task(ask(both.keeping, **panel, **settled)) for _ in range(20)]
         await both.stored.until_waiting_for_lock()
-        await both.keeping.until_counted("query_statement_seconds_count", 20, statement="catalog")
+        await both.keeping.until_counted("query_reads_total", 20, server="primary", reason="only")
     answers = await asyncio.gather(*asked)
     assert await both.keeping.counted("query_statement_seconds_count", statement="aggregate") == 1
     assert sorted(one.reuse for one in answers) == ["hit"] * 19 + ["miss"]
@@ -117,7 +117,7 @@ async def test_one_who_leaves_does_not_leave_the_others_alone(both: Both) -> Non
         leaving = asyncio.create_task(ask(both.keeping, **panel, **settled))
         await both.stored.until_waiting_for_lock()
         staying = [asyncio.create_task(ask(both.keeping, **panel, **settled)) for _ in range(3)]
-        await both.keeping.until_counted("query_statement_seconds_count", 4, statement="catalog")
+        await both.keeping.until_counted("query_reads_total", 4, server="primary", reason="only")
         leaving.cancel()
         await both.keeping.until_counted("query_statements_abandoned_total", 1)
         await both.stored.until_waiting_for_lock()
