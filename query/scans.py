@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from psycopg import sql
 
 from query.conditions import identifier
+from query.facts import FieldFact
 from query.functions import PARTS, ROLLED_UP_PARTS
 from query.planner import Piece, Plan
 from query.steps import FixedWindows
@@ -41,6 +42,18 @@ POINT_BEFORE = sql.SQL("""
     last({column}, p.time) FILTER (WHERE {column} IS NOT NULL) OVER earlier AS {before},
     max(p.time) FILTER (WHERE {column} IS NOT NULL) OVER earlier AS {before_time}
 """)
+
+
+Parts = tuple[tuple[int, str], ...]
+"""Of which field, by its place, which part."""
+
+KINDS = 1000
+"""Of pieces of statements, how many are held; the least used leave."""
+
+
+def composed_once(text: sql.Composed) -> sql.SQL:
+    """The same as one piece."""
+    return sql.SQL(text.as_string())
 
 
 class Parameters:
@@ -98,7 +111,7 @@ class Scans:
         return SCAN.format(
             series=self._series(piece),
             bucket=self._bucket(time),
-            parts=COMMA.join(self._parts(piece)),
+            parts=self._parts(piece),
             source=self._with_points_before(piece, start, end) if piece.needs_before else self._source(piece),
             time=time,
             start=start,
@@ -122,39 +135,15 @@ class Scans:
             starts=self._starts, time=time
         )
 
-    def _parts(self, piece: Piece) -> Iterator[sql.Composed]:
+    def _parts(self, piece: Piece) -> sql.Composable:
         """Every part that any piece has: null where this one does not have it."""
-        for field, part in dict.fromkeys(wanted for one in self._plan.pieces for wanted in one.parts):
-            computed = sql.SQL(f"NULL::{PARTS[part].type}").format()
-            if (field, part) in piece.parts:
-                computed = self._computed(piece, field, part)
-            yield sql.SQL("{} AS {}").format(computed, alias(part, field))
+        wanted = tuple(dict.fromkeys(one for piece in self._plan.pieces for one in piece.parts))
+        known = (self._plan.fields, piece.rollup is not None, piece.needs_before)
+        return _parts(wanted, piece.parts, known, self._fractions.as_string())
 
-    def _computed(self, piece: Piece, field: int, part: str) -> sql.Composed:
-        of_rollup = PARTS[part].of_rollup
-        if piece.rollup is not None and of_rollup is not None:
-            kept = {name: sql.Identifier("p", f"{name}_{self._plan.fields[field].id}") for name in ROLLED_UP_PARTS}
-            return sql.SQL(of_rollup).format(**kept)
-        return sql.SQL(PARTS[part].of_points).format(
-            value=self._value(piece, field),
-            before=alias("before", field),
-            before_time=alias("before_time", field),
-            fractions=self._fractions,
-        )
-
-    def _value(self, piece: Piece, field: int) -> sql.Identifier:
-        if piece.needs_before:
-            return sql.Identifier("p", f"value_{field}")
-        return identifier("p", self._plan.fields[field].column)
-
-    def _present(self, piece: Piece) -> sql.Composed:
+    def _present(self, piece: Piece) -> sql.Composable:
         """Rows without a number of any of the fields are none."""
-        return sql.SQL(" OR ").join(
-            sql.SQL("p.{} > 0").format(alias("count", self._plan.fields[field].id))
-            if piece.rollup is not None
-            else sql.SQL("{} IS NOT NULL").format(self._value(piece, field))
-            for field in piece.fields
-        )
+        return _present(piece.fields, (self._plan.fields, piece.rollup is not None, piece.needs_before))
 
     def _source(self, piece: Piece) -> sql.Composable:
         if piece.rollup is not None:
@@ -182,3 +171,55 @@ class Scans:
             end=end,
             chosen=self._chosen,
         )
+
+
+Read = tuple[tuple[FieldFact, ...], bool, bool]
+"""The fields of a plan; of one of its pieces, whether it reads a rollup, and whether points with those before them."""
+
+# Statements of a few kinds are asked for again and again. What depends on the kind alone, and would be composed of some
+# hundred pieces, is composed once.
+
+
+@lru_cache(KINDS)
+def _parts(wanted: Parts, having: Parts, read: Read, fractions: str) -> sql.SQL:
+    parts = []
+    for field, part in wanted:
+        computed = sql.SQL(f"NULL::{PARTS[part].type}").format()
+        if (field, part) in having:
+            computed = _computed(field, part, read, sql.SQL(fractions))
+        parts.append(sql.SQL("{} AS {}").format(computed, alias(part, field)))
+    return composed_once(COMMA.join(parts))
+
+
+def _computed(field: int, part: str, read: Read, fractions: sql.Composable) -> sql.Composed:
+    fields, is_rollup, _ = read
+    of_rollup = PARTS[part].of_rollup
+    if is_rollup and of_rollup is not None:
+        kept = {name: sql.Identifier("p", f"{name}_{fields[field].id}") for name in ROLLED_UP_PARTS}
+        return sql.SQL(of_rollup).format(**kept)
+    return sql.SQL(PARTS[part].of_points).format(
+        value=_value(field, read),
+        before=alias("before", field),
+        before_time=alias("before_time", field),
+        fractions=fractions,
+    )
+
+
+def _value(field: int, read: Read) -> sql.Identifier:
+    fields, _, needs_before = read
+    if needs_before:
+        return sql.Identifier("p", f"value_{field}")
+    return identifier("p", fields[field].column)
+
+
+@lru_cache(KINDS)
+def _present(places: tuple[int, ...], read: Read) -> sql.SQL:
+    fields, is_rollup, _ = read
+    return composed_once(
+        sql.SQL(" OR ").join(
+            sql.SQL("p.{} > 0").format(alias("count", fields[field].id))
+            if is_rollup
+            else sql.SQL("{} IS NOT NULL").format(_value(field, read))
+            for field in places
+        )
+    )

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from psycopg import sql
 
 from query.conditions import Statement, conditions, identifier, tag_value
 from query.functions import fraction, recipe
 from query.planner import Plan
-from query.scans import COMMA, NOTHING, Parameters, Scans, alias
+from query.scans import COMMA, KINDS, NOTHING, Parameters, Scans, alias, composed_once
 from query.window import Measure
 
 MERGED = sql.SQL("WITH {chosen}partial AS ({scans}) SELECT {columns} FROM {source} {assumed}{grouping}{order}")
@@ -156,10 +157,14 @@ class _Merge:
             near=self._parameters.add(near),
         )
 
-    def _merged(self, value: Measure) -> sql.Composed:
-        how = recipe(value.fn)
-        field = self._plan.request.metric.index(value.metric)
+    def _merged(self, value: Measure) -> sql.SQL:
         share = fraction(value.fn)
         place = None if share is None else self._plan.fractions.index(share) + 1
-        parts = {part: alias(part, field) for part in how.parts}
-        return sql.SQL(how.merge).format(**parts, place=sql.Literal(place))
+        return _merged(value.fn, self._plan.request.metric.index(value.metric), place)
+
+
+@lru_cache(KINDS)
+def _merged(fn: str, field: int, place: int | None) -> sql.SQL:
+    how = recipe(fn)
+    parts = {part: alias(part, field) for part in how.parts}
+    return composed_once(sql.SQL(how.merge).format(**parts, place=sql.Literal(place)))
