@@ -114,19 +114,20 @@ async def read_body(request: web.Request, limits: BodyLimits, hold: Hold) -> byt
 
 
 async def _receive(request: web.Request, limits: BodyLimits, hold: Hold) -> bytes:
-    body = bytearray()  # not a list of what arrives: a sender may make that byte by byte
+    # Not a list of what arrives: a sender may make that byte by byte. And its value is no copy.
+    body = io.BytesIO()
     try:
         async with asyncio.timeout(limits.timeout_seconds):
             async for chunk in request.content.iter_any():
-                if len(body) + len(chunk) > limits.max_bytes:
+                if body.tell() + len(chunk) > limits.max_bytes:
                     raise _too_large(limits)
                 hold.add(len(chunk))
-                body += chunk
+                body.write(chunk)
     except TimeoutError:
         raise RequestTimeout(
             f"the body did not arrive within {limits.timeout_seconds:g} s (INGEST_BODY_TIMEOUT_SECONDS)"
         ) from None
-    return bytes(body)
+    return body.getvalue()
 
 
 def _too_large(limits: BodyLimits) -> TooLarge:

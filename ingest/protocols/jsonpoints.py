@@ -13,6 +13,7 @@ faulty.
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -32,28 +33,29 @@ DEFAULT_MEASUREMENT = "metrics"
 MEMBERS = ("measurement", "time", "tags", "fields")
 
 WORK_BETWEEN_PAUSES = 128 * 1024
-"""In characters of the body: a millisecond's work or two."""
+"""In bytes of the body: a millisecond's work or two."""
 POINT_WORK = 400
-"""What a point costs at least, in characters that it would cost as much to read."""
-MAX_POINT_CHARACTERS = 1024 * 1024
-"""The longest element or line that is parsed: no point within the other bounds is near it."""
-FIRST_TRY_CHARACTERS = 4096
-RUN_CHARACTERS = 64 * 1024
+"""What a point costs at least, in bytes that it would cost as much to read."""
+MAX_POINT_BYTES = 1024 * 1024
+"""The longest element or line that is parsed: no point within the other bounds is near it. So is white space."""
+FIRST_TRY_BYTES = 4096
+RUN_BYTES = 64 * 1024
 """How much of an array is parsed at once, if it can be."""
 LINES_LOOKED_AT = 100
 """How many lines are tried before a body is found to be no NDJSON."""
+REMEMBERED_LINES, REMEMBERED_BYTES = 1000, 200
+"""How many lines that are no JSON are remembered, and how long they are at most: rubbish repeats itself."""
 
 PARSER = json.JSONDecoder()
-SPACE = re.compile(r"[ \t\r\n]*")
+SPACE = re.compile(rb"[ \t\r\n]*")
 LINE = re.compile(rb"[^\s][^\n]*")
-EMPTY_ARRAY = re.compile(r"[ \t\r\n]*\[[ \t\r\n]*\][ \t\r\n]*")
 
 NUMBERS = {int, float}
 STRINGS = {str}
 
 Parsed = tuple[int, Any, int]
 """A place in the body, what stands there (a JSON value, or the `Rejected` that says why there is none), and how many
-characters, or bytes, were read for it."""
+bytes were read for it."""
 
 
 def decode(
@@ -79,85 +81,101 @@ def decode(
 
 def _elements(body: bytes, batch: Batch, lines: bool) -> Iterator[Parsed]:
     first = LINE.search(body)
-    if first is None or lines or _is_object(first[0]):
+    if first is None or lines or _is_object(first):
         return _by_line(body)
+    if body.startswith(b"[", first.start()):
+        batch.place_name = "index"
+        return _array(body, first.start() + 1)
     try:
-        elements = _array(_text(body)) if first[0].startswith(b"[") else iter([(0, _alone(body), len(body))])
+        element = _alone(body)
     except Rejected as rejected:
-        if any(_is_object(line[0]) for line in islice(LINE.finditer(body), LINES_LOOKED_AT)):
+        if any(map(_is_object, islice(LINE.finditer(body), LINES_LOOKED_AT))):
             return _by_line(body)
         raise BadRequest(f"the body is {rejected}") from None
     batch.place_name = "index"
-    return elements
+    return iter([(0, element, len(body))])
 
 
-def _is_object(line: bytes) -> bool:
+def _is_object(line: re.Match[bytes]) -> bool:
+    if not line.string.startswith(b"{", line.start()):
+        return False
     try:
-        return line.startswith(b"{") and isinstance(_alone(line), dict)
+        return isinstance(_alone(_bounded(line)), dict)
     except Rejected:
         return False
 
 
+def _bounded(line: re.Match[bytes]) -> bytes:
+    """The line, or so much of it that it is seen to be too long."""
+    return line.string[line.start() : min(line.end(), line.start() + MAX_POINT_BYTES + 1)]
+
+
 def _by_line(body: bytes) -> Iterator[Parsed]:
+    faults: dict[bytes, Rejected] = {}
     number, end = 1, 0
     for line in LINE.finditer(body):
         number += body.count(b"\n", end, line.start())
         end = line.start()
-        try:
-            element = _alone(line[0])
-        except Rejected as rejected:
-            element = rejected
-        yield number, element, len(line[0])
+        text = _bounded(line)
+        element = faults.get(text)
+        if element is None:
+            try:
+                element = _alone(text)
+            except Rejected as rejected:
+                element = rejected
+                if len(faults) < REMEMBERED_LINES and len(text) <= REMEMBERED_BYTES:
+                    faults[text] = rejected
+        yield number, element, line.end() - end
 
 
-def _array(text: str) -> Iterator[Parsed]:
-    """Each element of the array that `text` begins with; after them a `Rejected` if it does not end as one."""
-    place = start = 0
+def _array(body: bytes, at: int) -> Iterator[Parsed]:
+    """Each element of the array, which begins before `at`; after them a `Rejected` if it does not end as one."""
+    place, start = 0, at
     try:
-        for elements, end in _runs(text):
+        for elements, end in _runs(body, at):
             size = (end - start) // len(elements)
             start = end
             for element in elements:
                 yield place, element, size
                 place += 1
     except Rejected as rejected:
-        yield place, rejected, len(text) - start
+        yield place, rejected, len(body) - start
 
 
-def _runs(text: str) -> Iterator[tuple[list[Any], int]]:
+def _runs(body: bytes, at: int) -> Iterator[tuple[list[Any], int]]:
     """The elements of an array, as many at once as can be, and where these end. Raises `Rejected` at a fault.
 
     What lies between the beginning of an element and the end of an object is parsed at once, if it is whole elements:
     then brackets around it make it JSON. If not, its elements are parsed one by one.
     """
-    if EMPTY_ARRAY.fullmatch(text):
-        return
-    at, one_by_one_until = text.index("[") + 1, 0
-    while True:
-        at = _skip_space(text, at)
+    one_by_one_until = 0
+    is_empty = body.startswith(b"]", _skip_space(body, at))
+    while not is_empty:
+        at = _skip_space(body, at)
         elements: list[Any] = []
         if at >= one_by_one_until:
-            end = text.rfind("},", at, at + RUN_CHARACTERS) + 1
-            one_by_one_until = end or at + RUN_CHARACTERS
-            elements = _run(text[at:end])
+            end = body.rfind(b"},", at, at + RUN_BYTES) + 1
+            one_by_one_until = end or at + RUN_BYTES
+            elements = _run(body[at:end])
         if not elements:
-            element, end = _value(text, at)
+            element, end = _value(body, at)
             elements = [element]
         yield elements, end
-        at = _skip_space(text, end)
-        if not text.startswith(",", at):
+        at = _skip_space(body, end)
+        if not body.startswith(b",", at):
             break
         at += 1
-    if not text.startswith("]", at):
-        raise Rejected("syntax", f"not JSON: expected a comma or ] at character {at + 1}")
-    if (at := _skip_space(text, at + 1)) < len(text):
-        raise Rejected("syntax", f"not JSON: expected the end after the array, at character {at + 1}")
+    at = _skip_space(body, at)
+    if not body.startswith(b"]", at):
+        raise Rejected("syntax", f"not JSON: expected a comma or ] at byte {at + 1}")
+    if (at := _skip_space(body, at + 1)) < len(body):
+        raise Rejected("syntax", f"not JSON: expected the end after the array, at byte {at + 1}")
 
 
-def _run(text: str) -> list[Any]:
-    """The elements that `text` is, with commas between them; none if it is not that."""
+def _run(raw: bytes) -> list[Any]:
+    """The elements that `raw` is, with commas between them; none if it is not that."""
     try:
-        found: list[Any] = orjson.loads(f"[{text}]")
+        found: list[Any] = orjson.loads(b"[%b]" % raw)
     except orjson.JSONDecodeError:
         return []
     return found
@@ -165,55 +183,57 @@ def _run(text: str) -> list[Any]:
 
 def _alone(raw: bytes) -> Any:
     """The one value that `raw` holds. Raises `Rejected`."""
-    if len(raw) > MAX_POINT_CHARACTERS:
-        raise Rejected("syntax", f"longer than {MAX_POINT_CHARACTERS} bytes, which no point is")
+    if len(raw) > MAX_POINT_BYTES:
+        raise Rejected("syntax", f"longer than {MAX_POINT_BYTES} bytes, which no point is")
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
         pass  # there may be a NaN in it, which orjson does not read
-    text = _text(raw)
-    value, end = _value(text, _skip_space(text, 0))
-    if (end := _skip_space(text, end)) < len(text):
-        raise Rejected("syntax", f"not JSON: expected the end at character {end + 1}")
+    _text(raw, 0, is_rest=True)
+    value, end = _value(raw, _skip_space(raw, 0))
+    if (end := _skip_space(raw, end)) < len(raw):
+        raise Rejected("syntax", f"not JSON: expected the end at byte {end + 1}")
     return value
 
 
-def _value(text: str, at: int) -> tuple[Any, int]:
+def _value(body: bytes, at: int) -> tuple[Any, int]:
     """The value that begins at `at`, and where it ends. Raises `Rejected`.
 
     It is looked for in a short piece first, and then in longer ones: what follows it is not to be copied each time.
     """
-    size = FIRST_TRY_CHARACTERS
-    while size <= MAX_POINT_CHARACTERS:
-        is_rest = at + size >= len(text)
+    size = FIRST_TRY_BYTES
+    while size <= MAX_POINT_BYTES:
+        is_rest = at + size >= len(body)
+        text = _text(body[at : at + size], at, is_rest=is_rest)
         try:
-            value, length = PARSER.raw_decode(text[at : at + size])
+            value, length = PARSER.raw_decode(text)
         except (ValueError, RecursionError) as error:
             if is_rest:
                 raise _not_json(error, at) from None
         else:
-            if length < size or is_rest:  # a number that ends where the piece ends may go on
-                return value, at + length
+            if length < len(text) or is_rest:  # a number that ends where the piece ends may go on
+                return value, at + len(text[:length].encode())
         size *= 16
-    raise Rejected("syntax", f"not JSON, or longer than {MAX_POINT_CHARACTERS} characters, from character {at + 1} on")
+    raise Rejected("syntax", f"not JSON, or longer than {MAX_POINT_BYTES} bytes, from byte {at + 1} on")
 
 
 def _not_json(error: ValueError | RecursionError, at: int) -> Rejected:
     if isinstance(error, json.JSONDecodeError):
-        return Rejected("syntax", f"not JSON: {error.msg}, at character {at + error.pos + 1}")
+        return Rejected("syntax", f"not JSON: {error.msg}, at byte {at + len(error.doc[: error.pos].encode()) + 1}")
     what = "it is nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
     return Rejected("syntax", f"not JSON that is read here: {what}")
 
 
-def _text(raw: bytes) -> str:
+def _text(piece: bytes, at: int, *, is_rest: bool) -> str:
+    """A piece of the body, which begins at `at`; unless it is the rest, a character that it cuts in two is left out."""
     try:
-        return raw.decode()
+        return codecs.utf_8_decode(piece, "strict", is_rest)[0]
     except UnicodeDecodeError as error:
-        raise Rejected("syntax", f"not UTF-8, at byte {error.start + 1}") from None
+        raise Rejected("syntax", f"not UTF-8, at byte {at + error.start + 1}") from None
 
 
-def _skip_space(text: str, at: int) -> int:
-    space = SPACE.match(text, at)
+def _skip_space(body: bytes, at: int) -> int:
+    space = SPACE.match(body, at, at + MAX_POINT_BYTES)
     return space.end() if space else at
 
 

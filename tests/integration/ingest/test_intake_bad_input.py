@@ -92,8 +92,8 @@ BAD_LINES = [
     Case("m," + ",".join(f"t{n}=5" for n in range(65)) + " x=5", "max_tags", "65 tags, at most 64 are allowed"),
 ]
 BAD_JSON_LINES = [
-    Case('{"x": 1', "syntax", "not JSON: Expecting ',' delimiter, at character 8"),
-    Case('{"fields": {"x": 5}} {}', "syntax", "not JSON: expected the end at character 22"),
+    Case('{"x": 1', "syntax", "not JSON: Expecting ',' delimiter, at byte 8"),
+    Case('{"fields": {"x": 5}} {}', "syntax", "not JSON: expected the end at byte 22"),
     Case('{"x": ' + DEEP, "syntax", "nested too deeply"),
     Case(b'{"x": "\xff"}', "syntax", "not UTF-8, at byte 8"),
     Case("5", "syntax", "a point is an object, not a number"),
@@ -163,8 +163,8 @@ REFUSED = [
     ("/write", b"", "the body is empty"),
     ("/write", b" \r\n\n", "the body is empty"),
     (JSON, b"", "the body is empty"),
-    (JSON, b"nonsense", "the body is not JSON: Expecting value, at character 1"),
-    (JSON, b'{"x": 1', "the body is not JSON: Expecting ',' delimiter, at character 8"),
+    (JSON, b"nonsense", "the body is not JSON: Expecting value, at byte 1"),
+    (JSON, b'{"x": 1', "the body is not JSON: Expecting ',' delimiter, at byte 8"),
     (JSON, DEEP.encode(), "nested too deeply"),
     ("/write?precision=y", GOOD.encode(), "precision='y' is unknown, allowed are ns, n, us, u,"),
     (f"{JSON}?precision=sec", b'{"x": 1}', "precision='sec' is unknown, allowed are ns, n, us, u,"),
