@@ -7,12 +7,14 @@ dropped or restored, or something is taken out of its catalog, everything is for
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import asyncpg
+import numpy as np
 
 from ingest.copy import Columns
 from ingest.database import ANSWER_SECONDS, Connection, Pool, connected
@@ -20,6 +22,7 @@ from ingest.instruments import Instruments
 from ingest.points import Batch, Rows, Series
 from ingest.series import SeriesCache
 from ingest.sqlstates import Meaning, meaning
+from ingest.turns import Turn
 from service import logs
 
 log = logs.get(__name__)
@@ -27,8 +30,14 @@ log = logs.get(__name__)
 SERIES_A_CALL = 5_000
 """How many series one call asks for: the call holds the catalog's lock while it makes them."""
 
+STEP_POINTS = 10_000
+"""How many points are looked at until others may have their turn."""
+
 LOCKED_SECONDS = 3.0
 """How long a table is left alone that could not be extended: each try holds up its writers for a second."""
+
+Why = tuple[str, str]
+"""A reason that is counted, and a text for people."""
 
 TOO_NEW = "max_new_series"
 """The reason of points that are rejected in this minute only."""
@@ -70,6 +79,8 @@ class Catalog:
         self._locked_until: dict[str, float] = {}
         self._too_new: set[Series] = set()
         self._epoch = ""
+        self.learned_at = -math.inf
+        """When the database last made, or named, fields or series that were asked for, by `time.monotonic`."""
         self.generation = 0
         """Counts how often everything was forgotten; a batch's series are of the generation that it names."""
 
@@ -86,18 +97,15 @@ class Catalog:
         """The batch's measurements are not as we remember them: their fields must be asked for again."""
         self._doubted.update(rows.measurement for rows in batch.rows)
 
-    def known(self, batch: Batch) -> Known | None:
+    async def known(self, batch: Batch) -> Known | None:
         """The batch's points for COPY; None while something of it must be learned first."""
-        self._renew(batch)
-        shapes = []
-        for rows in batch.rows:
-            if rows.measurement in self._doubted or not self._knows_fields(rows):
-                return None
-            columns = Columns.of(rows, self._columns[rows.measurement])
-            if not columns.ids.all():
-                return None
-            shapes.append(columns)
-        return Known(self._epoch, shapes)
+        turn = Turn()
+        while True:
+            generation = self.generation
+            await self._renew(batch, turn)
+            shapes = await self._columns_of(batch, turn)
+            if generation == self.generation:
+                return None if shapes is None else Known(self._epoch, shapes)
 
     async def learn(self, batches: Sequence[Batch], on_answer: Callable[[], None]) -> dict[str, BaseException]:
         """Make what the batches lack, and reject the points for which there is no room.
@@ -115,8 +123,9 @@ class Catalog:
             self._too_new.clear()
             while self._doubted:
                 self._columns.pop(self._doubted.pop(), None)
+            turn = Turn()
             for batch in batches:
-                self._renew(batch)
+                await self._renew(batch, turn)
             for measurement, rows in _by_measurement(batches).items():
                 try:
                     await self._learn_measurement(measurement, rows, connection)
@@ -124,17 +133,33 @@ class Catalog:
                     if meaning(error) is Meaning.AGAIN:
                         raise
                     errors[measurement] = error
-        if generation == self.generation:
-            for batch in batches:
-                self._reject_unmade(batch, errors)
+        for batch in batches:
+            await self._reject_unmade(batch, errors, generation)
         return errors
 
-    def _renew(self, batch: Batch) -> None:
+    async def _columns_of(self, batch: Batch, turn: Turn) -> list[Columns] | None:
+        shapes = []
+        for rows in batch.rows:
+            if rows.measurement in self._doubted or not self._knows_fields(rows):
+                return None
+            names = self._columns[rows.measurement]
+            for some in _steps(rows):
+                columns = Columns.of(rows, names, some)
+                if not columns.ids.all():
+                    return None
+                shapes.append(columns)
+                await turn.pause()
+        return shapes
+
+    async def _renew(self, batch: Batch, turn: Turn) -> None:
         """Replace series of an earlier generation: their ids are not good any more."""
-        if batch.generation != self.generation:
+        while batch.generation != self.generation:
+            generation = self.generation
             for rows in batch.rows:
-                rows.series = [self._cache.renewed(series) for series in rows.series]
-            batch.generation = self.generation
+                for some in _steps(rows):
+                    rows.series[some] = map(self._cache.renewed, rows.series[some])
+                    await turn.pause()
+            batch.generation = generation
 
     def _knows_fields(self, rows: Rows) -> bool:
         known = self._columns.get(rows.measurement)
@@ -166,11 +191,17 @@ class Catalog:
                 self._locked_until[measurement] = time.monotonic() + LOCKED_SECONDS
                 raise
             self._locked_until.pop(measurement, None)
+            self.learned_at = time.monotonic()
             if answer:
                 columns[measurement] = {row["name"]: row["column_name"] for row in answer}
 
     async def _learn_series(self, of_it: list[Rows], connection: Connection) -> None:
-        unknown = dict.fromkeys(series for rows in of_it for series in rows.series if not series.id)
+        unknown: dict[Series, None] = {}
+        turn = Turn()
+        for rows in of_it:
+            for piece in _steps(rows):
+                unknown.update(dict.fromkeys(series for series in rows.series[piece] if not series.id))
+                await turn.pause()
         for some in _slices(unknown, SERIES_A_CALL):
             ids = await connection.fetchval(
                 ENSURE_SERIES,
@@ -180,32 +211,46 @@ class Catalog:
                 self._limits.max_series,
                 self._limits.max_new_series_per_minute,
             )
+            self.learned_at = time.monotonic()
             for series, number in zip(some, ids, strict=True):
                 series.id = number or 0
             self._too_new.update(series for series, number in zip(some, ids, strict=True) if number == 0)
             self._instruments.cache_misses.inc(len(some))
 
-    def _reject_unmade(self, batch: Batch, errors: dict[str, BaseException]) -> None:
+    async def _unmade(self, rows: Rows, turn: Turn) -> dict[Why, list[int]]:
+        """Which of the rows have no place in the catalog, and why."""
+        if not self._knows_fields(rows):
+            return {self._no_fields(rows): list(range(len(rows)))}
+        too_new, no_room = self._no_series()
+        found: dict[Why, list[int]] = {}
+        for some in _steps(rows):
+            for n, series in enumerate(rows.series[some], some.start):
+                if not series.id:
+                    why = too_new if series in self._too_new else no_room
+                    found.setdefault(why, []).append(n)
+            await turn.pause()
+        return found
+
+    async def _reject_unmade(self, batch: Batch, errors: Mapping[str, BaseException], generation: int) -> None:
+        """Reject the points that have no place in the catalog, unless that is not the one any more that was asked."""
+        turn = Turn()
         for rows in batch.rows:
-            if rows.measurement in errors:
-                continue
-            has_fields = self._knows_fields(rows)
-            made = [has_fields and series.id != 0 for series in rows.series]
-            if not all(made):
-                for place, series, is_made in zip(rows.places, rows.series, made, strict=True):
-                    if not is_made:
-                        batch.reject(place, *(self._no_series(series) if has_fields else self._no_fields(rows)))
-                rows.keep(made)
+            unmade = {} if rows.measurement in errors else await self._unmade(rows, turn)
+            if generation != self.generation:
+                return
+            if unmade:
+                _reject(batch, rows, unmade)
 
-    def _no_series(self, series: Series) -> tuple[str, str]:
-        """Why `series` was not made."""
-        if series in self._too_new:
-            bound = f"at most {self._limits.max_new_series_per_minute} are made in one"
-            return TOO_NEW, f"too many new series in this minute, {bound} (INGEST_MAX_NEW_SERIES_PER_MINUTE)"
-        bound = f"at most {self._limits.max_series} are allowed"
-        return "max_series", f"no room for a new series, {bound} (INGEST_MAX_SERIES)"
+    def _no_series(self) -> tuple[Why, Why]:
+        """Why a series was not made: too many in this minute, or in total."""
+        minute = f"at most {self._limits.max_new_series_per_minute} are made in one (INGEST_MAX_NEW_SERIES_PER_MINUTE)"
+        total = f"at most {self._limits.max_series} are allowed (INGEST_MAX_SERIES)"
+        return (
+            (TOO_NEW, f"too many new series in this minute, {minute}"),
+            ("max_series", f"no room for a new series, {total}"),
+        )
 
-    def _no_fields(self, rows: Rows) -> tuple[str, str]:
+    def _no_fields(self, rows: Rows) -> Why:
         """Why the fields of `rows` were not made."""
         known = self._columns.get(rows.measurement)
         if known is None:
@@ -223,6 +268,19 @@ def _by_measurement(batches: Iterable[Batch]) -> dict[str, list[Rows]]:
         for rows in batch.rows:
             found.setdefault(rows.measurement, []).append(rows)
     return dict(sorted(found.items()))
+
+
+def _reject(batch: Batch, rows: Rows, unmade: Mapping[Why, Sequence[int]]) -> None:
+    kept = np.ones(len(rows), bool)
+    for (reason, text), which in unmade.items():
+        batch.reject_all(np.frombuffer(rows.places, np.int64)[which].tolist(), reason, text)
+        kept[which] = False
+    rows.keep(kept)
+
+
+def _steps(rows: Rows) -> Iterator[slice]:
+    """The rows in parts, each a step's work of less than a turn."""
+    return (slice(start, start + STEP_POINTS) for start in range(0, len(rows), STEP_POINTS))
 
 
 def _slices(series: Iterable[Series], size: int) -> Iterator[list[Series]]:

@@ -22,6 +22,8 @@ TRAILER = b"\xff\xff"
 POSTGRES_EPOCH_US = 946_684_800_000_000
 """2000-01-01T00:00:00Z in microseconds since the Unix epoch."""
 
+ALL = slice(None)
+
 Int64 = NDArray[np.int64]
 
 
@@ -41,17 +43,18 @@ class Columns:
     """Where each point stood in its request: of two points of one series and time, the later wins."""
 
     @classmethod
-    def of(cls, rows: Rows, names: Mapping[str, str]) -> Columns:
-        """The columns of rows; `names` has the column of each field. An id is 0 where the series has none yet."""
+    def of(cls, rows: Rows, names: Mapping[str, str], some: slice = ALL) -> Columns:
+        """The columns of some rows; `names` has the column of each field. An id is 0 where the series has none yet."""
         fields = [names[field] for field in rows.fields]
         order = sorted(range(len(fields)), key=fields.__getitem__)
+        series = rows.series[some]
         return cls(
             rows.measurement,
             tuple(fields[n] for n in order),
-            np.fromiter(map(attrgetter("id"), rows.series), np.int32, len(rows)),
-            np.frombuffer(rows.times, np.int64),
-            np.frombuffer(rows.values, np.float64).reshape(len(rows), len(rows.fields))[:, order],
-            np.frombuffer(rows.places, np.int64),
+            np.fromiter(map(attrgetter("id"), series), np.int32, len(series)),
+            np.frombuffer(rows.times, np.int64)[some],
+            np.frombuffer(rows.values, np.float64).reshape(len(rows), len(rows.fields))[some, order],
+            np.frombuffer(rows.places, np.int64)[some],
         )
 
     def __len__(self) -> int:

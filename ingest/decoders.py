@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,9 +11,7 @@ from ingest.points import Batch
 from ingest.protocols import jsonpoints, line
 from ingest.series import SeriesCache
 from ingest.timestamps import Window
-
-TURN_SECONDS = 0.005
-"""How long a body is decoded before others have their turn; a step that has begun is finished."""
+from ingest.turns import Turn
 
 END = object()
 Decode = Callable[..., Iterator[None]]
@@ -52,8 +49,8 @@ class Decoders:
         is_done = False
         while not is_done:
             async with self._turn:
-                ends_at = time.monotonic() + TURN_SECONDS
-                while not (is_done := next(steps, END) is END) and time.monotonic() < ends_at:
+                turn = Turn()
+                while not (is_done := next(steps, END) is END) and not turn.is_over:
                     pass
                 await asyncio.sleep(0)  # the turn ends when everybody else has had one
             yield

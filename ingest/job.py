@@ -32,6 +32,10 @@ class Job:
     """Of the catalog, in which the ids are good."""
     position: str | None = None
     """Of the database's log, after the last transaction with points of it; None while it is not known."""
+    began_at: float = field(default_factory=time.monotonic)
+    """When it was made, by `time.monotonic`."""
+    timer: asyncio.TimerHandle | None = None
+    """Which ends its wait."""
     queued_at: float = 0.0
     """When it began to wait for a copier, by `time.monotonic`."""
     setback: Meaning | None = None
@@ -55,6 +59,11 @@ class Job:
     def is_given_up(self) -> bool:
         """Whether its caller waits no more, and writes its points again, while the database may be at work on it."""
         return self.is_repeatable and self._is_late
+
+    @property
+    def is_new(self) -> bool:
+        """Whether something of it must be learned, and nothing has gone wrong with that."""
+        return not self.shapes and self.setback is None
 
     @property
     def size_bytes(self) -> int:

@@ -50,6 +50,8 @@ log = logs.get(__name__)
 PIECE_BYTES = 256 * 1024
 OFF_LOOP_POINTS = 100_000
 """More points are encoded in a thread: they would hold the event loop for longer than 25 ms."""
+PIECE_POINTS = 100
+"""What a request's points of one shape, or a part of them, cost at least, in points that cost as much."""
 
 STAGING = "tidemark_staging"
 STAGE = sql.SQL("CREATE TEMPORARY TABLE {staging} ON COMMIT DROP AS SELECT {columns} FROM {points} WITH NO DATA")
@@ -274,7 +276,7 @@ def _set_back(jobs: Sequence[Job], found: Meaning, error: BaseException) -> None
 
 async def _encoded(requests: Sequence[Sequence[Columns]]) -> list[tuple[Columns, bytes]]:
     """All shapes for COPY; not in a thread unless one request is huge: the two would fight for the interpreter."""
-    if sum(len(columns) for request in requests for columns in request) > OFF_LOOP_POINTS:
+    if sum(PIECE_POINTS + len(columns) for request in requests for columns in request) > OFF_LOOP_POINTS:
         return await asyncio.to_thread(_for_copy, requests)
     return _for_copy(requests)
 

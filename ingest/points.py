@@ -7,10 +7,12 @@ its request's `Batch`; the catalog gives the batch's series their ids; the write
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 
 import msgspec
+import numpy as np
 
 from ingest import names
 
@@ -70,12 +72,12 @@ class Rows:
 
     def keep(self, wanted: Iterable[bool]) -> None:
         """Drop the rows whose flag is false."""
-        width = len(self.fields)
-        kept = [n for n, keep in enumerate(wanted) if keep]
-        self.values = array("d", [value for n in kept for value in self.values[n * width : (n + 1) * width]])
-        self.series = [self.series[n] for n in kept]
-        self.times = array("q", [self.times[n] for n in kept])
-        self.places = array("q", [self.places[n] for n in kept])
+        flags = np.fromiter(wanted, bool, len(self))
+        values = np.frombuffer(self.values, np.float64).reshape(len(self), len(self.fields))
+        self.values = array("d", values[flags].tobytes())
+        self.series = list(compress(self.series, flags.tolist()))
+        self.times = array("q", np.frombuffer(self.times, np.int64)[flags].tobytes())
+        self.places = array("q", np.frombuffer(self.places, np.int64)[flags].tobytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +152,12 @@ class Batch:
 
     def reject(self, place: int, reason: str, text: str) -> None:
         """Count a point that cannot be taken, and list it while there is room."""
-        self.rejected[reason] = self.rejected.get(reason, 0) + 1
-        if len(self.rejections) < LISTED_REJECTIONS:
+        self.reject_all((place,), reason, text)
+
+    def reject_all(self, places: Sequence[int], reason: str, text: str) -> None:
+        """Count points that cannot be taken for the same reason, and list as many as there is room for."""
+        self.rejected[reason] = self.rejected.get(reason, 0) + len(places)
+        for place in places[: LISTED_REJECTIONS - len(self.rejections)]:
             self.rejections.append(Rejection(place, reason, text))
 
     def skip_field(self, name: str) -> None:

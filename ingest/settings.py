@@ -52,6 +52,9 @@ class IngestSettings(SpoolFolder):
     retry_seconds: float = Field(
         4.0, gt=0, description="how long a write is tried again while the database is away; then spool, or 503"
     )
+    learn_seconds: float = Field(
+        30.0, gt=0, description="time for a request's new series to be made, while some are; then spool, or 503"
+    )
     split_seconds: float = Field(
         30.0, gt=0, description="time to change compressed data in portions, for one request; then spool, or 503"
     )

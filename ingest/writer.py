@@ -8,7 +8,9 @@
 4. A request that is too much for one merge is taken out of the copiers' way: the splitter commits it in portions, of
    several such requests one portion each in turn.
 5. The acknowledgement is the commit: `write` returns when the points are in the database, and not before.
-6. A request that was given up may still be committed by a copier or the splitter that has it in its hands: what is to
+6. While the learner gets on, a request that waits for it is waited for, longer than for a copier: many new series
+   take their time.
+7. A request that was given up may still be committed by a copier or the splitter that has it in its hands: what is to
    be written after it waits for `settled`.
 
 What waits is bounded by the budget that each request holds until its answer (`budget`), not here.
@@ -17,6 +19,7 @@ What waits is bounded by the budget that each request holds until its answer (`b
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -67,19 +70,38 @@ class Writer:
         `is_repeatable` it is not waited for what the database is at work on: that may be committed all the same.
         """
         job = Job(batch, is_repeatable)
-        timer = asyncio.get_running_loop().call_later(self._settings.retry_seconds, job.end_wait)
-        self._queue(job)
+        self._end_wait_after(self._settings.retry_seconds, job)
         try:
+            await self._queue(job)
             return await job.done
         except Unavailable:
             self._instruments.rungs.labels("give_up").inc()
-            self.is_out = self.is_out or job.setback not in (Meaning.UNKNOWN, Meaning.TOO_MUCH)
+            is_busy = job.is_new and time.monotonic() < self._gets_on_until
+            self.is_out = self.is_out or not (is_busy or job.setback in (Meaning.UNKNOWN, Meaning.TOO_MUCH))
             raise
         finally:
-            timer.cancel()
+            if job.timer is not None:
+                job.timer.cancel()
             self._unknown.discard(job)
             self._ready.discard(job)
             self._too_much.discard(job)
+
+    @property
+    def _gets_on_until(self) -> float:
+        """Until when the learner counts as getting on with its work, by `time.monotonic`."""
+        return self._catalog.learned_at + self._settings.retry_seconds
+
+    def _end_wait_after(self, seconds: float, job: Job) -> None:
+        job.timer = asyncio.get_running_loop().call_later(seconds, self._end_wait, job)
+
+    def _end_wait(self, job: Job) -> None:
+        """End a job's wait, unless it waits for the learner, who gets on: new series may be many, but are no outage."""
+        ends_at = min(self._gets_on_until, job.began_at + self._settings.learn_seconds) if job.is_new else -math.inf
+        left = ends_at - time.monotonic()
+        if left > 0:
+            self._end_wait_after(left, job)
+        else:
+            job.end_wait()
 
     @property
     def is_unsettled(self) -> bool:
@@ -103,11 +125,13 @@ class Writer:
             for _ in range(self._settings.copiers):
                 group.create_task(self._copier())
 
-    def _queue(self, job: Job) -> None:
+    async def _queue(self, job: Job) -> None:
         """Let a job wait for what it needs next."""
         if job.done.done():
             return
-        known = self._catalog.known(job.batch)
+        known = await self._catalog.known(job.batch)
+        if job.done.done():  # its time was over meanwhile
+            return
         if known is None:
             self._unknown.put(job)
         elif known.shapes:
@@ -116,8 +140,12 @@ class Writer:
         else:
             job.succeed()
 
-    def _queue_later(self, job: Job) -> None:
-        asyncio.get_running_loop().call_later(LATER_SECONDS, self._queue, job)
+    def _learn_again(self, job: Job) -> None:
+        if not job.done.done():
+            self._unknown.put(job)
+
+    def _learn_later(self, job: Job) -> None:
+        asyncio.get_running_loop().call_later(LATER_SECONDS, self._learn_again, job)
 
     async def _learner(self) -> None:
         pause = Pause()
@@ -135,7 +163,7 @@ class Writer:
             self.is_out = True
             for job in jobs:
                 job.set_back(Meaning.AGAIN, error)
-                self._queue(job)
+                await self._queue(job)
             return False
         self.is_out = False
         for measurement, fault in errors.items():
@@ -148,13 +176,13 @@ class Writer:
             )
         for job in jobs:
             faults = [errors[rows.measurement] for rows in job.batch.rows if rows.measurement in errors]
-            if not faults or self._catalog.known(job.batch) is not None:
-                self._queue(job)
+            if not faults or await self._catalog.known(job.batch) is not None:
+                await self._queue(job)
             elif meaning(faults[0]) is Meaning.DATA:
                 job.fail(BadRequest(f"the database refuses a name: {summary(faults[0])}", sqlstate=sqlstate(faults[0])))
             else:
                 job.set_back(Meaning.UNKNOWN, faults[0])
-                self._queue_later(job)
+                self._learn_later(job)
         return True
 
     async def _copier(self) -> None:
@@ -214,7 +242,7 @@ class Writer:
                 self._instruments.rungs.labels("relearn").inc()
                 job.relearned = True
                 self._catalog.doubt(job.batch)
-                self._queue(job)
+                self._learn_again(job)
             elif job.setback is Meaning.TOO_MUCH:
                 job.split_at = time.monotonic()
                 self._too_much.put(job)
@@ -222,7 +250,7 @@ class Writer:
                 self._instruments.rungs.labels("retry").inc()
                 job.alone = True
                 self._catalog.doubt(job.batch)
-                self._queue_later(job)
+                self._learn_later(job)
         return bool(again)
 
 

@@ -23,7 +23,7 @@ LARGE = b"[%b]" % b",".join([b'{"x": 1, "y": "%b"}' % (b"z" * 200_000)] * 10)
 @pytest.fixture
 def decoders(monkeypatch: pytest.MonkeyPatch) -> Decoders:
     """With nothing known yet, and turns of a step each, however fast this machine is."""
-    monkeypatch.setattr("ingest.decoders.TURN_SECONDS", 0)
+    monkeypatch.setattr("ingest.turns.TURN_SECONDS", 0)
     return Decoders(SeriesCache(ROOMY, 100_000_000), 10**9, 10**6)
 
 
