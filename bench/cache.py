@@ -27,7 +27,7 @@ from ingest.protocols.heads import series_of
 from ingest.series import SeriesCache
 from service.settings import MEBIBYTES
 
-LIMITS = Limits(max_fields=1000, max_tags=64, max_tag_bytes=8192)
+LIMITS = Limits(max_fields=1000, max_tags=64, max_tag_bytes=8192, max_shapes=2000)
 ROOMY_BYTES = 1 << 40
 SOME = 10_000
 """Heads that are made at a time, before the clock starts."""

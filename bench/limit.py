@@ -28,7 +28,7 @@ from ingest.series import SeriesCache
 from ingest.timestamps import Window
 
 ROWS_A_COPY = 20_000
-LIMITS = Limits(max_fields=1000, max_tags=100, max_tag_bytes=10_000)
+LIMITS = Limits(max_fields=1000, max_tags=100, max_tag_bytes=10_000, max_shapes=1000)
 YEARS_20 = 20 * 365 * 86_400
 
 

@@ -64,7 +64,12 @@ def create_app(settings: IngestSettings) -> web.Application:
     instruments.cached_series.set_function(lambda: len(cache))
     instruments.cache_bytes.set_function(lambda: cache.size_bytes)
     watch = Watch(pool, instruments)
-    limits = Limits(settings.max_fields_per_measurement, settings.max_tags_per_point, settings.max_tag_bytes)
+    limits = Limits(
+        settings.max_fields_per_measurement,
+        settings.max_tags_per_point,
+        settings.max_tag_bytes,
+        settings.max_shapes_per_request,
+    )
     cache = SeriesCache(limits, settings.max_cache_bytes)
     catalog = Catalog(
         pool,

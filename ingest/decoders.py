@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,8 +37,10 @@ class Decoders:
 
     async def decode(
         self, form: str, body: bytes, batch: Batch, precision_ns: int, received_us: int
-    ) -> AsyncIterator[None]:
+    ) -> AsyncIterator[float]:
         """Add the points of `body` to `batch`, in turns of some milliseconds: the caller iterates.
+
+        After each turn comes the processor time that all turns so far have taken, in seconds.
 
         Of all bodies that are being decoded one has its turn at a time, and between two turns the event loop gets to
         everything else. `precision_ns` is the unit of the body's times in nanoseconds, `received_us` when it
@@ -46,11 +49,12 @@ class Decoders:
         """
         window = Window.around(received_us, self.max_age_seconds, self.max_ahead_seconds)
         steps = FORMS[form](body, batch, cache=self.cache, precision_ns=precision_ns, window=window)
-        is_done = False
+        is_done, spent = False, 0.0
         while not is_done:
             async with self._turn:
-                turn = Turn()
+                turn, began = Turn(), time.thread_time()
                 while not (is_done := next(steps, END) is END) and not turn.is_over:
                     pass
+                spent += time.thread_time() - began
                 await asyncio.sleep(0)  # the turn ends when everybody else has had one
-            yield
+            yield spent

@@ -26,11 +26,13 @@ class Rejected(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds of one point; each is a setting of ingest."""
+    """The bounds of a point and of a request's points; each is a setting of ingest."""
 
     max_fields: int
     max_tags: int
     max_tag_bytes: int
+    max_shapes: int
+    """Of all points of a request."""
 
     @property
     def max_head_bytes(self) -> int:
@@ -70,6 +72,12 @@ def too_many_fields(limits: Limits) -> Rejected:
     """What to raise for a point with more fields than `limits` allow."""
     setting = "INGEST_MAX_FIELDS_PER_MEASUREMENT"
     return Rejected("max_fields", f"the point has more than {limits.max_fields} fields ({setting})")
+
+
+def too_many_shapes(limits: Limits) -> Rejected:
+    """What to raise for a point of a request that has points of as many sets of fields as `limits` allow."""
+    setting = "INGEST_MAX_SHAPES_PER_REQUEST"
+    return Rejected("max_shapes", f"the request has more than {limits.max_shapes} different sets of fields ({setting})")
 
 
 def too_many_tag_bytes(limits: Limits) -> Rejected:

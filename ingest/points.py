@@ -146,6 +146,8 @@ class Batch:
         rows = self._shapes.get((measurement, fields))
         if rows is None:
             names.check_fields(fields, self._limits)
+            if len(self._shapes) >= self._limits.max_shapes:
+                raise names.too_many_shapes(self._limits)
             rows = self._shapes[measurement, fields] = Rows(measurement, fields)
             self.size_bytes += SHAPE_BYTES
         return rows
@@ -156,9 +158,19 @@ class Batch:
 
     def reject_all(self, places: Sequence[int], reason: str, text: str) -> None:
         """Count points that cannot be taken for the same reason, and list as many as there is room for."""
-        self.rejected[reason] = self.rejected.get(reason, 0) + len(places)
+        self.count_rejected(reason, len(places))
         for place in places[: LISTED_REJECTIONS - len(self.rejections)]:
             self.rejections.append(Rejection(place, reason, text))
+
+    def count_rejected(self, reason: str, count: int) -> None:
+        """Count points that cannot be taken, and of which no more is told."""
+        if count:
+            self.rejected[reason] = self.rejected.get(reason, 0) + count
+
+    @property
+    def lists_more(self) -> bool:
+        """Whether there is room in the list of rejections."""
+        return len(self.rejections) < LISTED_REJECTIONS
 
     def skip_field(self, name: str) -> None:
         """Count a field that is no number; the rest of its point is kept."""

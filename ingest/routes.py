@@ -24,7 +24,7 @@ from ingest.keeper import Keeper, Kept
 from ingest.points import Batch
 from ingest.settings import IngestSettings
 from ingest.timestamps import precision_ns
-from service.errors import BadRequest, HttpError, Unsupported
+from service.errors import BadRequest, HttpError, TooLarge, Unsupported
 
 JSON_TYPES = ("application/json", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream")
 """What is read as JSON; the last but one is what curl -d says when told nothing else."""
@@ -90,7 +90,8 @@ async def _take(request: web.Request, intake: Intake, protocol: str, form: str, 
             raise BadRequest("the body is empty")
         intake.instruments.body_bytes.labels(protocol).inc(len(body))
         batch = Batch(intake.decoders.cache.limits, intake.catalog.generation)
-        await _decode(intake.decoders.decode(form, body, batch, unit_ns, received_us), batch, hold)
+        turns = intake.decoders.decode(form, body, batch, unit_ns, received_us)
+        await _decode(turns, intake.settings.decode_seconds, batch, hold)
         try:
             kept = await intake.keeper.keep(batch, form, unit_ns, received_us, body, lambda: request.transport is None)
         except HttpError as error:
@@ -100,11 +101,17 @@ async def _take(request: web.Request, intake: Intake, protocol: str, form: str, 
     return answer(batch, kept.durability, kept.position)
 
 
-async def _decode(steps: AsyncIterator[None], batch: Batch, hold: Hold) -> None:
+async def _decode(turns: AsyncIterator[float], max_seconds: float, batch: Batch, hold: Hold) -> None:
     held = 0
-    async for _ in steps:
+    async for spent in turns:
         hold.add(batch.size_bytes - held)
         held = batch.size_bytes
+        if spent > max_seconds:
+            raise TooLarge(
+                f"to read the body takes more than {max_seconds:g} s of the processor (INGEST_DECODE_SECONDS); "
+                "send it in smaller requests",
+                limit="INGEST_DECODE_SECONDS",
+            )
 
 
 def _count(batch: Batch, instruments: Instruments, protocol: str, kept: Kept) -> None:

@@ -40,6 +40,7 @@ class IngestSettings(SpoolFolder):
 
     max_body_bytes: int = Field(32 * MEBIBYTES, gt=0, description="largest body, decompressed; a larger one gets 413")
     body_timeout_seconds: float = Field(30.0, gt=0, description="time for a body to arrive; then 408")
+    decode_seconds: float = Field(10.0, gt=0, description="processor time for a body to be read; then 413")
     max_pending_bytes: int = Field(
         128 * MEBIBYTES,
         gt=0,
@@ -79,6 +80,11 @@ class IngestSettings(SpoolFolder):
 
     max_fields_per_measurement: int = Field(
         1000, ge=1, le=1000, description="fields of a measurement; a point with one more is rejected"
+    )
+    max_shapes_per_request: int = Field(
+        2000,
+        ge=1,
+        description="different sets of fields in a request, each of one measurement; a point of one more is rejected",
     )
     max_measurements: int = Field(10_000, ge=1, description="measurements; a point of one more is rejected")
     max_tags_per_point: int = Field(64, ge=0, description="tags of a point; one with more is rejected")

@@ -48,7 +48,8 @@ REMEMBERED_LINES, REMEMBERED_BYTES = 1000, 200
 
 PARSER = json.JSONDecoder()
 SPACE = re.compile(rb"[ \t\r\n]*")
-LINE = re.compile(rb"[^\s][^\n]*")
+NO_SPACE = re.compile(rb"\S")
+LINE = re.compile(rb"\S[^\n]*")
 
 NUMBERS = {int, float}
 STRINGS = {str}
@@ -68,10 +69,15 @@ def decode(
     """
     work = 0
     for place, element, size in _elements(body, batch, lines):
-        try:
-            _add(element, place, batch, cache, precision_ns, window)
-        except Rejected as rejected:
-            batch.reject(place, rejected.reason, str(rejected))
+        if isinstance(element, dict):
+            try:
+                _add(element, place, batch, cache, precision_ns, window)
+            except Rejected as rejected:
+                batch.reject(place, rejected.reason, str(rejected))
+        elif isinstance(element, Rejected):
+            batch.reject(place, element.reason, str(element))
+        else:
+            batch.reject(place, "syntax", f"a point is an object, not {_kind(element)}")
         work += POINT_WORK + size
         if work > WORK_BETWEEN_PAUSES:
             work = 0
@@ -80,12 +86,14 @@ def decode(
 
 
 def _elements(body: bytes, batch: Batch, lines: bool) -> Iterator[Parsed]:
-    first = LINE.search(body)
-    if first is None or lines or _is_object(first):
+    first = NO_SPACE.search(body)
+    if lines or first is None:
         return _by_line(body)
-    if body.startswith(b"[", first.start()):
+    if first[0] == b"[":
         batch.place_name = "index"
-        return _array(body, first.start() + 1)
+        return _array(body, first.end())
+    if (line := LINE.match(body, first.start())) and _is_object(line):
+        return _by_line(body)
     try:
         element = _alone(body)
     except Rejected as rejected:
@@ -111,20 +119,21 @@ def _bounded(line: re.Match[bytes]) -> bytes:
 
 
 def _by_line(body: bytes) -> Iterator[Parsed]:
-    faults: dict[bytes, Rejected] = {}
+    faults: dict[bytes, tuple[str, str]] = {}
     number, end = 1, 0
     for line in LINE.finditer(body):
         number += body.count(b"\n", end, line.start())
         end = line.start()
         text = _bounded(line)
-        element = faults.get(text)
-        if element is None:
+        if fault := faults.get(text):
+            element: Any = Rejected(*fault)
+        else:
             try:
                 element = _alone(text)
             except Rejected as rejected:
                 element = rejected
                 if len(faults) < REMEMBERED_LINES and len(text) <= REMEMBERED_BYTES:
-                    faults[text] = rejected
+                    faults[text] = rejected.reason, str(rejected)
         yield number, element, line.end() - end
 
 
@@ -237,11 +246,9 @@ def _skip_space(body: bytes, at: int) -> int:
     return space.end() if space else at
 
 
-def _add(element: Any, place: int, batch: Batch, cache: SeriesCache, precision_ns: int, window: Window) -> None:
-    if isinstance(element, Rejected):
-        raise element
-    if not isinstance(element, dict):
-        raise Rejected("syntax", f"a point is an object, not {_kind(element)}")
+def _add(
+    element: dict[str, Any], place: int, batch: Batch, cache: SeriesCache, precision_ns: int, window: Window
+) -> None:
     measurement, time = element.pop("measurement", None), element.pop("time", None)
     is_full = isinstance(element.get("tags"), (dict, list)) or isinstance(element.get("fields"), (dict, list))
     tags, members = _full(element) if is_full else _flat(element)
@@ -348,15 +355,15 @@ def _time(value: Any, precision_ns: int, window: Window) -> int:
     return window.check(exact)
 
 
-_KINDS: list[tuple[type, str]] = [
-    (bool, "a boolean"),
-    (int, "a number"),
-    (float, "a number"),
-    (str, "a string"),
-    (list, "an array"),
-    (dict, "an object"),
-]
+_KINDS = {
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
 
 
 def _kind(value: Any) -> str:
-    return next((name for kind, name in _KINDS if isinstance(value, kind)), "null")
+    return _KINDS.get(type(value), "null")

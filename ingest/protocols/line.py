@@ -54,6 +54,8 @@ WORK_BETWEEN_PAUSES = 64 * 1024
 """How much is read exactly until the caller may do something else, in bytes: some milliseconds' work."""
 LINE_WORK = 250
 """What a line costs at least, in bytes that it would cost as much to read."""
+REMEMBERED_LINES, REMEMBERED_BYTES = 1000, 200
+"""How many lines that cannot be read are remembered, and how long they are at most: rubbish repeats itself."""
 MAX_FIELD_BYTES = 1024 * 1024
 """A longer string is not looked for the end of."""
 
@@ -94,6 +96,8 @@ class _Reader:
         self.at = 0
         self.line = 1
         self._paused_at, self._paused_line = 0, 1
+        self._faults: dict[bytes, tuple[str, str]] = {}
+        """Lines that cannot be read, whatever follows them, and why."""
         self._batch = batch
         self._cache = cache
         self._precision_ns = precision_ns
@@ -130,6 +134,8 @@ class _Reader:
         """Read up to `stop` or further, what looks plain at once and the rest exactly; or do nothing and say so."""
         lines = self.body[self.at : stop].removesuffix(b"\n").split(b"\n")
         yield
+        if self._pass_over(lines, stop):
+            return True
         found = yield from plain.sort(lines, self._cache.limits.max_fields)
         yield
         plainly = [n for n, part in enumerate(found.parts) if part is not None]
@@ -145,6 +151,21 @@ class _Reader:
         end_line = yield from self._read_others(lines, found, stop)
         points.add_to(self._batch, numbers[numbers < end_line])
         yield from self._read_exactly(stop)
+        return True
+
+    def _pass_over(self, lines: list[bytes], stop: int) -> bool:
+        """Pass over `lines`, which end at `stop`, if none is a point and no more is to be told of them; or do nothing.
+
+        Without a space in it, a line is blank, a comment or faulty.
+        """
+        piece = self.body[self.at : stop]
+        if piece.translate(None, plain.NOT_TELLING).strip(b"\n") or piece.startswith(b"#") or b"\n#" in piece:
+            return False
+        faulty = len(lines) - lines.count(b"")
+        if faulty and (self._batch.lists_more or max(map(len, lines)) + 2 > self._cache.limits.max_head_bytes):
+            return False
+        self._batch.count_rejected("syntax", faulty)
+        self.at, self.line = stop, self.line + piece.count(b"\n")
         return True
 
     def _read_others(self, lines: list[bytes], found: plain.Sorted, stop: int) -> Generator[None, None, int]:
@@ -196,11 +217,22 @@ class _Reader:
         self.line += self.body.count(b"\n", start, self.at)
 
     def _read_line(self) -> None:
-        try:
-            self._read_point()
-        except Rejected as rejected:
-            self._batch.reject(self.line, rejected.reason, str(rejected))
+        end = self.body.find(b"\n", self.at, self.at + REMEMBERED_BYTES)
+        line = self.body[self.at : end] if end > 0 else b""
+        fault = self._faults.get(line)
+        if fault is not None:
+            self.at = end + 1
+        else:
+            try:
+                self._read_point()
+                return
+            except Rejected as rejected:
+                fault = rejected.reason, str(rejected)
             self.at = self.body.find(b"\n", self.at) + 1 or len(self.body)
+            # Where there is a quote, what follows the line may matter too.
+            if line and self.at == end + 1 and b'"' not in line and len(self._faults) < REMEMBERED_LINES:
+                self._faults[line] = fault
+        self._batch.reject(self.line, *fault)
 
     def _read_point(self) -> None:
         """Read one line and add its point. On `Rejected`, `at` is how far the line was understood."""

@@ -39,6 +39,9 @@ NEW_BETWEEN_PAUSES = 100
 WORDS_BETWEEN_PAUSES = 2_000
 """Names of fields that are taken out of lines one by one, a microsecond each."""
 
+MAX_SHAPES = 200
+"""How many shapes there may be in a piece: columns of a line or two are no gain."""
+
 TIMED, UNTIMED = 3, 2
 """Words of a line with a time, and of one without."""
 INT64_US = 2**63 // 1000
@@ -240,6 +243,8 @@ def _by_shape(shapes: Sequence[Shape | None], fields: list[bytes]) -> list[Parse
         if shape is None:
             raise _OtherFields
         places.setdefault(shape, []).append(n)
+    if len(places) > MAX_SHAPES:
+        raise _NotPlain
     return [(shape, np.array(which), _numbers(shape, [fields[n] for n in which])) for shape, which in places.items()]
 
 

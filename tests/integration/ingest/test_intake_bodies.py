@@ -205,3 +205,14 @@ async def test_more_than_can_ever_be_held(serve_ingest: ServeIngest) -> None:
         assert (heard.status, heard.body["limit"]) == (413, "INGEST_MAX_PENDING_BYTES")
         assert "send it in smaller requests" in heard.message
     assert await ingest.counted("ingest_pending_bytes") == 0
+
+
+async def test_the_work_of_reading_is_bounded(serve_ingest: ServeIngest) -> None:
+    """A body that takes too long to be read gets 413 with the bound's name; nothing of it is kept, and others are."""
+    ingest = await serve_ingest(max_age_seconds=10**10, decode_seconds=1e-9)
+    for path in ("/write", "/api/v1/points"):
+        heard = await ingest.send(path, LINES if path == "/write" else b'{"x": 1}')
+        assert (heard.status, heard.body["limit"]) == (413, "INGEST_DECODE_SECONDS")
+        assert "send it in smaller requests" in heard.message
+    assert ingest.rows("SELECT count(*) FROM catalog.measurement") == [(0,)]
+    assert await ingest.counted("ingest_pending_bytes") == 0

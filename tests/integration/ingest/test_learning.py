@@ -71,3 +71,21 @@ async def test_a_learner_that_is_stuck_is_not_waited_for(
         owner.execute("LOCK TABLE catalog.series IN EXCLUSIVE MODE")
         reply = await write(ingest, *lines(1))
     assert (reply.status, reply.headers["Tidemark-Durability"]) == (204, "spooled")
+
+
+async def test_what_is_looked_up_in_many_steps(
+    serve_ingest: ServeIngest, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that is looked up, learned and rejected in steps, with turns of others between, is none the worse."""
+    monkeypatch.setattr("ingest.catalog.STEP_POINTS", 3)
+    monkeypatch.setattr("ingest.turns.TURN_SECONDS", 0)
+    ingest = await serve_ingest(max_series=10)
+    requests = [[f"m,host=h{number % 20} f={number + more} {T + number}" for number in range(40)] for more in range(3)]
+    for body in requests:
+        reply = await write(ingest, *body, f"m,host=h0 f=-1 {T}", f"m,host=h0 f=-2 {T}")
+        assert (reply.status, reply.body["accepted"], reply.body["rejected"]) == (400, 22, 20)
+        refused = [number + 1 for number in range(40) if number % 20 >= 10]
+        assert [one["line"] for one in reply.body["rejections"]] == refused
+        assert {one["reason"] for one in reply.body["rejections"]} == {"max_series"}
+    kept = {(f"h{number % 20}", float(number + 2)) for number in range(1, 40) if number % 20 < 10}
+    assert set(ingest.rows("SELECT host, f FROM m")) == kept | {("h0", -2.0)}

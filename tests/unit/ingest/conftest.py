@@ -16,8 +16,8 @@ from ingest.timestamps import PRECISIONS_NS, Window
 
 NOW_US = 1_800_000_000_123_456
 ALL_TIMES = Window(-(2**63), 2**63, NOW_US)
-ROOMY = Limits(max_fields=1000, max_tags=64, max_tag_bytes=8192)
-TIGHT = Limits(max_fields=10, max_tags=5, max_tag_bytes=100)
+ROOMY = Limits(max_fields=1000, max_tags=64, max_tag_bytes=8192, max_shapes=1000)
+TIGHT = Limits(max_fields=10, max_tags=5, max_tag_bytes=100, max_shapes=1000)
 
 
 @dataclass(frozen=True)

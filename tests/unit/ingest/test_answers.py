@@ -11,7 +11,7 @@ from ingest.answers import answer
 from ingest.names import Limits
 from ingest.points import Batch, Series
 
-LIMITS = Limits(max_fields=3, max_tags=2, max_tag_bytes=100)
+LIMITS = Limits(max_fields=3, max_tags=2, max_tag_bytes=100, max_shapes=1000)
 
 
 def batch_of(accepted: int, rejected: int) -> Batch:

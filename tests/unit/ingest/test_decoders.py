@@ -17,6 +17,7 @@ KNOWN = b"m x=1\n" * 100_000
 ODD = b"m,host=a\\ b x=1u\n" * 3000
 BAD = b"no line\n" * 3000
 JSON = b"[%b]" % b",".join([b'{"x": 1}'] * 3000)
+SHAPES = b"".join(b"m f%d=1\n" % n for n in range(20_000))
 LARGE = b"[%b]" % b",".join([b'{"x": 1, "y": "%b"}' % (b"z" * 200_000)] * 10)
 
 
@@ -51,8 +52,16 @@ async def test_one_has_its_turn_at_a_time(decoders: Decoders) -> None:
 
 @pytest.mark.parametrize(
     ("form", "body"),
-    [("influx", NEW), ("influx", KNOWN), ("influx", ODD), ("influx", BAD), ("json", JSON), ("json", LARGE)],
-    ids=["new", "known", "odd", "bad", "json", "large"],
+    [
+        ("influx", NEW),
+        ("influx", KNOWN),
+        ("influx", ODD),
+        ("influx", BAD),
+        ("influx", SHAPES),
+        ("json", JSON),
+        ("json", LARGE),
+    ],
+    ids=["new", "known", "odd", "bad", "shapes", "json", "large"],
 )
 async def test_a_long_body_takes_many_turns(decoders: Decoders, form: str, body: bytes) -> None:
     """Whatever is in a body, no step of its decoding is long."""

@@ -14,7 +14,7 @@ from service.errors import BadRequest, Unavailable
 
 def job() -> Job:
     """A job of no points."""
-    return Job(Batch(Limits(1, 1, 1)))
+    return Job(Batch(Limits(1, 1, 1, 1)))
 
 
 async def test_a_job_that_waits_is_refused_when_its_time_is_over() -> None:
@@ -53,7 +53,7 @@ async def test_a_job_that_is_tried_again_may_be_late_again() -> None:
 
 async def test_a_job_that_is_split_is_under_way() -> None:
     """It is waited for while its portions wait for their turn, unless it can be written again."""
-    waited_for, repeatable = job(), Job(Batch(Limits(1, 1, 1)), is_repeatable=True)
+    waited_for, repeatable = job(), Job(Batch(Limits(1, 1, 1, 1)), is_repeatable=True)
     for one in (waited_for, repeatable):
         one.set_out()
         one.set_back(Meaning.TOO_MUCH, OSError("x"))

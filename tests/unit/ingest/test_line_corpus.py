@@ -19,7 +19,7 @@ from ingest.timestamps import Window
 from tests.unit.ingest.conftest import Found, Read
 
 CORPUS = Path(__file__).parents[4] / "shared" / "corpus" / "line-protocol.jsonl"
-LIMITS = Limits(max_fields=1000, max_tags=1000, max_tag_bytes=100_000)
+LIMITS = Limits(max_fields=1000, max_tags=1000, max_tag_bytes=100_000, max_shapes=1000)
 
 DIFFERENCES: dict[str, str] = {}
 """Cases, by id, where another answer than the reference's is given on purpose, and why."""

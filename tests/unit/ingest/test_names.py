@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ingest.names import Limits, Rejected, check_fields, check_measurement, check_tags, listed, shown
 
-LIMITS = Limits(max_fields=3, max_tags=2, max_tag_bytes=20)
+LIMITS = Limits(max_fields=3, max_tags=2, max_tag_bytes=20, max_shapes=1000)
 
 
 @pytest.mark.parametrize("name", ["cpu", "a b", 'a"b', "x" * 63, "é" * 31, "pg_class", "time", "a\nb", "_tidemark"])

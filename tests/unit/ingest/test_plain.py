@@ -15,7 +15,7 @@ from ingest.protocols import line, plain
 from ingest.series import SeriesCache
 from ingest.timestamps import Window
 
-LIMITS = Limits(max_fields=20, max_tags=20, max_tag_bytes=1000)
+LIMITS = Limits(max_fields=20, max_tags=20, max_tag_bytes=1000, max_shapes=1000)
 NOW_US = 1_800_000_000_000_000
 WINDOW = Window.around(NOW_US, 10**9, 10**6)
 

@@ -8,7 +8,7 @@ from ingest.names import Limits, Rejected
 from ingest.points import LISTED_NAMES, LISTED_REJECTIONS, Batch, Series, Shape
 from ingest.series import MAX_SHAPE_WORDS, SeriesCache
 
-LIMITS = Limits(max_fields=3, max_tags=2, max_tag_bytes=100)
+LIMITS = Limits(max_fields=3, max_tags=2, max_tag_bytes=100, max_shapes=1000)
 CPU = Series("cpu", '{"host":"a"}')
 
 
@@ -103,7 +103,7 @@ def test_what_breaks_a_rule_is_not_remembered() -> None:
 
 def test_the_cache_is_bounded_in_bytes() -> None:
     """However many series there are, and however long their tags, they hold no more than that."""
-    roomy = Limits(max_fields=3, max_tags=2, max_tag_bytes=10_000)
+    roomy = Limits(max_fields=3, max_tags=2, max_tag_bytes=10_000, max_shapes=1000)
     for length in (1, 100, 5_000):
         cache = SeriesCache(roomy, 50_000)
         for n in range(1_000):

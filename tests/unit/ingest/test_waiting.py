@@ -25,7 +25,7 @@ def job(points: int = 1, *, alone: bool = False) -> Job:
         np.ones((points, 1)),
         np.ones(points, np.int64),
     )
-    return Job(Batch(Limits(1, 1, 1)), shapes=[shape], alone=alone)
+    return Job(Batch(Limits(1, 1, 1, 1)), shapes=[shape], alone=alone)
 
 
 async def test_all_that_waits_is_taken_in_order() -> None:
