@@ -88,7 +88,7 @@ def create_app(settings: IngestSettings) -> web.Application:
     spool = _open_spool(settings, instruments)
     parts: list[Callable[[], Coroutine[Any, Any, None]]] = [watch.run, writer.run, partial(holds.watch, instruments)]
     if spool is not None:
-        replay = Replay(writer, catalog, decoders)
+        replay = Replay(writer, catalog, decoders, budget)
         parts.append(Drainer(spool, replay, settings.spool_patience_seconds, instruments).run)
 
     async def running(_: web.Application) -> AsyncIterator[None]:

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ingest.budget import PatientHold
 from ingest.deferred import Deferred, NoPlace, joined, meet
 from ingest.instruments import Instruments
 from ingest.replay import Refused, Replay
@@ -58,7 +59,8 @@ class Drainer:
         while True:
             first = await self._next()
             try:
-                has_failed = not await self._drain(await self._take(first))
+                with self._replay.budget.patient_hold() as hold:
+                    has_failed = not await self._drain(await self._take(first, hold))
             except NoPlace:
                 has_failed = True
             except SpoolUnavailable as error:
@@ -96,9 +98,12 @@ class Drainer:
             except TimeoutError:
                 continue
 
-    async def _take(self, first: Entry) -> list[Taken]:
-        """This entry, and those after it while they are small and none has a point of another: they share a commit."""
-        requests = await self._open(first)
+    async def _take(self, first: Entry, hold: PatientHold) -> list[Taken]:
+        """This entry, and those after it while they are small and none has a point of another: they share a commit.
+
+        Their requests are charged to `hold`.
+        """
+        requests = await self._open(first, hold)
         if requests is None:
             return []
         taken: dict[Path, Taken] = {first.path: (first, requests)}
@@ -106,7 +111,7 @@ class Drainer:
         reach = await self._replay.extent(requests) if points < TOGETHER_POINTS else None
         while reach is not None and (entry := self._small_one_after(taken, points)) is not None:
             try:
-                requests = await self._open(entry)
+                requests = await self._open(entry, hold)
             except (SpoolUnavailable, NoPlace):
                 break  # which it meets again when its turn comes
             extent = await self._replay.extent(requests) if requests is not None else None
@@ -124,13 +129,14 @@ class Drainer:
         fits = entry is not None and points + entry.points <= TOGETHER_POINTS and len(taken) < TOGETHER_ENTRIES
         return entry if fits else None
 
-    async def _open(self, entry: Entry) -> list[Request] | None:
+    async def _open(self, entry: Entry, hold: PatientHold) -> list[Request] | None:
         """The requests of an entry; None for one that is set aside now, or has to wait. Raises what the spool does."""
         try:
             requests = await self._spool.read(entry)
         except UnreadableEntry as error:
             await self._set_aside(entry, str(error))
             return None
+        await hold.wait_for(sum(len(request.body) for request in requests))
         if self._deferred.may_meet(entry):
             extent = await self._replay.extent(requests)
             if (ahead := self._deferred.ahead_of(entry, extent)) is not None:

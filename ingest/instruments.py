@@ -105,7 +105,9 @@ class Instruments:
             registry=registry,
         )
         self.pending_bytes = Gauge(
-            "ingest_pending_bytes", "Bytes held by requests not yet answered.", registry=registry
+            "ingest_pending_bytes",
+            "Bytes held by requests not yet answered, and by spooled ones while they are written.",
+            registry=registry,
         )
         self.queued_requests = Gauge("ingest_queued_requests", "Requests waiting for a copier.", registry=registry)
         self.split_requests = Gauge(

@@ -44,7 +44,7 @@ class IngestSettings(SpoolFolder):
     max_pending_bytes: int = Field(
         128 * MEBIBYTES,
         gt=0,
-        description="bytes each worker holds for requests, bodies and points, until they are answered; past them 503",
+        description="bytes each worker holds for requests until they are answered, or drained; past them 503",
     )
     max_batch_bytes: int = Field(
         8 * MEBIBYTES, gt=0, description="bytes of rows that one transaction takes, one request at least"

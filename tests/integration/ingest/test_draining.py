@@ -12,7 +12,7 @@ import pytest
 from ingest.spool.entry import Request
 from ingest.spool.store import Store
 from tests.integration.conftest import Ingest, ServeIngest
-from tests.integration.ingest.conftest import Eventually, Write, is_drained
+from tests.integration.ingest.conftest import DEADLINE_SECONDS, Eventually, Write, is_drained
 
 T = 1_700_000_000
 ROOMY_BYTES = 1 << 30
@@ -240,3 +240,24 @@ async def test_new_series_wait_for_the_next_minute(
     await eventually(lambda: is_drained(ingest))
     assert ingest.rows("SELECT f FROM n WHERE f <> 0 ORDER BY f") == [(1.0,), (2.0,), (3.0,)]
     assert set_aside(tmp_path) == {}
+
+
+async def test_what_is_drained_counts_as_held(
+    drain: Drain, write: Write, owner: psycopg.Connection, eventually: Eventually
+) -> None:
+    """While an entry is written, its requests are held like fresh ones, which get 503 past the bound; then all is."""
+
+    async def is_held() -> bool:
+        return await ingest.counted("ingest_pending_bytes") >= 100_000
+
+    entry = [request(f"m,host=a{number} f=1 {T + 1}" + " " * 10_000, second=1) for number in range(10)]
+    with owner.transaction():
+        owner.execute("LOCK TABLE points.m IN ACCESS EXCLUSIVE MODE")
+        ingest = await drain(entry, max_pending_bytes=50_000, retry_seconds=DEADLINE_SECONDS)
+        await eventually(is_held)
+        reply = await write(ingest, f"n,host=b f=1 {T + 2_000_000}")
+        assert (reply.status, reply.body["limit"]) == (503, "INGEST_MAX_PENDING_BYTES")
+    await eventually(lambda: is_drained(ingest))
+    assert ingest.rows("SELECT count(*) FROM m WHERE f = 1") == [(10,)]
+    assert await ingest.counted("ingest_pending_bytes") == 0
+    assert (await write(ingest, f"n,host=b f=1 {T + 2_000_000}")).status == 204
