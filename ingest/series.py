@@ -3,7 +3,8 @@
 A point's series is looked up once a point, so it is one dictionary access; the `Series` found carries its id once the
 catalog has resolved it. The cache is bounded in bytes, by two generations: what is used goes to the younger one; when
 that has half of the bytes, it becomes the elder, and what the elder before it held has not been used for long and is
-forgotten. So the series in use stay known as long as they fit into one half.
+forgotten, a few for each one that is met anew: to free a million at once would take long. So the series in use stay
+known as long as they fit into one half.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ MAX_SHAPE_WORDS = 200_000
 """Names of fields that are remembered, in all shapes together."""
 ENTRY_BYTES = 100
 """An entry of a large dictionary, its share of the table's free places included."""
+FORGOTTEN_AT_ONCE = 8
+"""Series that are forgotten when room is made for one: more than one, or there would be ever more to forget."""
 SERIES_BYTES = getsizeof(Series("", "")) + getsizeof(2**31 - 1) + ENTRY_BYTES
 """A series and its entry, without its tags."""
 
@@ -35,6 +38,21 @@ class _Generation:
     def __len__(self) -> int:
         return sum(map(len, self.by_tags.values()))
 
+    def forget(self, count: int) -> bool:
+        """Forget so many of its series, and of what named them; False when nothing is left."""
+        for _ in range(min(count, len(self.by_head))):
+            head, _ = self.by_head.popitem()
+            self.size_bytes -= ENTRY_BYTES + getsizeof(head)
+        while self.by_tags and count:
+            measurement, of_it = next(iter(self.by_tags.items()))
+            for _ in range(some := min(count, len(of_it))):
+                tags, _ = of_it.popitem()
+                self.size_bytes -= SERIES_BYTES + getsizeof(tags)
+            count -= some
+            if not of_it:
+                del self.by_tags[measurement]
+        return bool(self.by_head or self.by_tags)
+
 
 class SeriesCache:
     """Series in `max_bytes` of memory; every one was checked against `limits`."""
@@ -44,6 +62,8 @@ class SeriesCache:
         self._half_bytes = max_bytes // 2
         self._elder = _Generation()
         self._young = _Generation()
+        self._forgotten: list[_Generation] = []
+        """What nobody finds any more, on its way out."""
         self.by_head = self._young.by_head
         """The series in use, by the bytes that named them in a request."""
         self.shapes: dict[tuple[str, tuple[bytes, ...]], Shape] = {}
@@ -57,7 +77,7 @@ class SeriesCache:
     @property
     def size_bytes(self) -> int:
         """What the series hold in memory, near enough."""
-        return self._young.size_bytes + self._elder.size_bytes
+        return sum(one.size_bytes for one in (self._young, self._elder, *self._forgotten))
 
     def find(self, measurement: str, tags: dict[str, str]) -> Series:
         """The series of a measurement and its tags. Raises `Rejected` when a name breaks a rule."""
@@ -105,7 +125,8 @@ class SeriesCache:
 
     def clear(self) -> None:
         """Forget all series: their ids mean nothing any more."""
-        self._elder = self._young = _Generation()
+        self._forgotten += (self._elder, self._young)
+        self._elder = _Generation()
         self._begin()
 
     def _keep(self, series: Series) -> None:
@@ -119,7 +140,10 @@ class SeriesCache:
 
     def _make_room(self, size: int) -> None:
         """Make room for `size` bytes more in the younger generation."""
+        if self._forgotten and not self._forgotten[-1].forget(FORGOTTEN_AT_ONCE):
+            self._forgotten.pop()
         if self._young.size_bytes + size > self._half_bytes and self._young.size_bytes:
+            self._forgotten.append(self._elder)
             self._elder = self._young
             self._begin()
         self._young.size_bytes += size

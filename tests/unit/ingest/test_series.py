@@ -7,12 +7,14 @@ import sys
 
 import pytest
 
-from ingest.points import Shape
+from ingest.points import Series, Shape
 from ingest.protocols.heads import series_of
-from ingest.series import SeriesCache
+from ingest.series import FORGOTTEN_AT_ONCE, SeriesCache
 from tests.unit.ingest.conftest import ROOMY
 
 COUNT = 20_000
+UNHELD = 2
+"""References to a series that only a variable holds: its own, and that of the question."""
 
 
 @pytest.fixture
@@ -51,7 +53,24 @@ def test_what_is_forgotten_is_held_by_nobody() -> None:
     """A series that the cache has no room for any more is freed without the collector, which does not see it."""
     cache = SeriesCache(ROOMY, 1_000_000)
     first = series_of(b"m,host=a0", cache)
-    assert sys.getrefcount(first) > 2
+    assert sys.getrefcount(first) > UNHELD
     learn(cache, COUNT)
     assert len(cache) < COUNT // 2
-    assert sys.getrefcount(first) == 2  # the variable's, and the argument's
+    assert cache.size_bytes <= 1_000_000
+    assert sys.getrefcount(first) == UNHELD
+
+
+def test_series_are_forgotten_a_few_at_a_time() -> None:
+    """No step frees many series, neither when the cache is full nor when all are forgotten, and in the end all are."""
+    cache = SeriesCache(ROOMY, 200_000)
+    met: list[Series] = []
+    held = 0
+    for number in range(1_500):
+        if number == 1_000:
+            cache.clear()
+            assert len(cache) == 0
+        met.append(series_of(b"m,host=a%d" % number, cache))
+        before, held = held, sum(sys.getrefcount(series) > UNHELD + 1 for series in met)
+        assert held > before - 2 * FORGOTTEN_AT_ONCE
+        assert cache.size_bytes <= 200_000
+    assert held <= len(cache) + FORGOTTEN_AT_ONCE
