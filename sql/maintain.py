@@ -3,7 +3,8 @@
 1. The defaults are those of the settings.
 2. Every measurement's policy is applied: where the server has become a community edition meanwhile, that makes what was
    missing; fields that came later get their rollups; points that are rolled up may expire.
-3. On the Apache edition, which has no jobs, expired chunks are dropped here. On the community edition jobs do it, and
+3. Rollups are settled up to where they were refreshed, which makes readers rely on them (`sql/rollups.py`).
+4. On the Apache edition, which has no jobs, expired chunks are dropped here. On the community edition jobs do it, and
    are watched.
 
 Any number may run: one works, held by an advisory lock of the database, and the others look on.
@@ -12,12 +13,14 @@ Any number may run: one works, held by an advisory lock of the database, and the
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 
 from service import logs
-from sql import policies
+from sql import policies, rollups
 from sql.report import failed_jobs
 from sql.settings import Maintenance
 
@@ -68,6 +71,7 @@ class Keeper:
                 log.info("the defaults of the policies are other ones now", **self._settings.policy())
             for (measurement,) in connection.execute(MEASUREMENTS).fetchall():
                 self._maintain(connection, measurement)
+            self._settle(connection)
         except psycopg.ProgrammingError as error:
             if error.sqlstate not in NOT_MIGRATED:
                 raise
@@ -79,20 +83,33 @@ class Keeper:
         return True
 
     def _maintain(self, connection: psycopg.Connection, measurement: str) -> None:
-        try:
+        with self._of_one(f"the policy of {measurement}", "applied"):
             if changed := policies.apply(connection, measurement):
                 log.info("a policy was applied", measurement=measurement, changed=changed)
             if self._is_apache and (dropped := _one(connection, "SELECT catalog.expire(%s)", measurement)):
                 log.info("expired chunks were dropped", measurement=measurement, chunks=dropped)
+
+    def _settle(self, connection: psycopg.Connection) -> None:
+        repeats: list[rollups.Repeat] = []
+        with self._of_one("what is rolled up", "settled"):
+            repeats = rollups.unsettled(connection)
+        for repeat in repeats:
+            with self._of_one(f"the rollup {repeat.rollup.view_name}", "settled"):
+                rollups.settle(connection, repeat)
+
+    @contextmanager
+    def _of_one(self, what: str, done: str) -> Iterator[None]:
+        """Work on one of many: what goes wrong with it is told, and the others go on."""
+        try:
+            yield
         except psycopg.errors.LockNotAvailable:
-            self._trouble(measurement, f"the policy of {measurement} was not applied", policies.BUSY)
+            self._trouble(what, f"{what} was not {done}", policies.BUSY)
         except psycopg.OperationalError:
             raise
-        except psycopg.DatabaseError as error:
-            # Of one measurement: the others go on.
-            self._trouble(measurement, f"the policy of {measurement} was not applied", str(error).splitlines()[0])
+        except (psycopg.DatabaseError, rollups.UnderWayError) as error:
+            self._trouble(what, f"{what} was not {done}", str(error).splitlines()[0])
         else:
-            self._clear(measurement, f"the policy of {measurement} is applied")
+            self._clear(what, f"{what} is {done}")
 
     def _watch_jobs(self, connection: psycopg.Connection) -> None:
         failed = {} if self._is_apache else failed_jobs(connection)

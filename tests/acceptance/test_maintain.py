@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, Commands, Running
+from tests.held_commit import held_commit
 
 POINTS = """
     SELECT catalog.ensure_fields('m', '{f}');
@@ -134,3 +135,28 @@ def test_a_connection_that_is_lost_is_made_again(on_database: Commands, database
     assert ended == 1
     running.until("the database answers")
     assert running.stop() == 0
+
+
+@pytest.mark.community
+def test_rollups_are_settled(on_database: Commands, database: str) -> None:
+    """Readers rely on what was rolled up from then on; while somebody commits for long, it says so and waits."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(POINTS.encode())
+        refresh = "CALL refresh_continuous_aggregate(format('rollups.%%I', %s::text), now() - interval '5 days', %s)"
+        for view, until in connection.execute(
+            "SELECT view_name, now() - interval '2 hours' FROM catalog.rollup ORDER BY width"
+        ).fetchall():
+            connection.execute(refresh, (view, until))
+    settled = "SELECT bool_and(settled_before > now() - interval '4 hours') FROM catalog.rollup"
+
+    def write(connection: psycopg.Connection) -> None:
+        connection.execute("INSERT INTO points.m (time, series_id, f) VALUES (now() - interval '36 hours', 1, 1)")
+
+    with held_commit(database, write):
+        done = on_database.run("sql", "maintain", "--once")
+        assert done.returncode == 0, done.stderr
+        assert "what is rolled up was not settled" in done.stderr
+        assert not value(database, settled)
+    done = on_database.run("sql", "maintain", "--once")
+    assert (done.returncode, "not settled" in done.stderr) == (0, False)
+    assert value(database, settled)

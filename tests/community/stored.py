@@ -11,6 +11,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
+from sql import rollups
+
 DISAGREEMENTS = sql.SQL("""
     WITH state AS (
         SELECT valid FROM catalog.rollup_state({id}) WHERE view_name = {name}
@@ -156,9 +158,17 @@ class Measurement:
         self.stored.rows(sql.SQL("CALL public.run_job({})").format(self.jobs()[f"policy_{procedure}", relation]))
 
     def refresh(self) -> None:
-        """Run the jobs that refresh its rollups, the finer ones first."""
+        """Run the jobs that refresh its rollups, the finer ones first, and settle them."""
         for rollup in sorted(self.rollups(), reverse=False):
             self.run("refresh_continuous_aggregate", rollup)
+        self.settle()
+
+    def settle(self) -> None:
+        """Settle its rollups, as maintenance does."""
+        mine = self.rollups().values()
+        for repeat in rollups.unsettled(self.stored.connection):
+            if repeat.rollup.view_name in mine:
+                rollups.settle(self.stored.connection, repeat)
 
     def valid(self, rollup: str) -> Any:
         """What `catalog.rollup_state` says of a rollup."""

@@ -10,6 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from sql import rollups
+from tests.held_commit import held_commit
 from tests.integration.query.conftest import Database, Query
 from tests.integration.query.reference import Ask, Point, assert_same, expected
 
@@ -52,7 +54,7 @@ def fleet() -> list[Point]:
 
 
 def refresh(stored: Database, start: datetime | None, end: datetime | None, *sizes: str) -> None:
-    """Refresh rollups of these widths as their jobs do, those of an hour after those they are made of."""
+    """Refresh rollups of these widths as their jobs do, those of an hour after those they are made of; settle them."""
     with psycopg.connect(stored.url, autocommit=True) as connection:
         views = connection.execute(
             "SELECT view_name FROM catalog.rollup WHERE width = ANY (%s) ORDER BY width", (list(sizes),)
@@ -62,6 +64,13 @@ def refresh(stored: Database, start: datetime | None, end: datetime | None, *siz
             connection.execute(
                 "CALL refresh_continuous_aggregate(%s, %s::timestamptz, %s::timestamptz)", (name, start, end)
             )
+        settle(connection)
+
+
+def settle(connection: psycopg.Connection) -> None:
+    """Settle all rollups, as maintenance does."""
+    for repeat in rollups.unsettled(connection):
+        rollups.settle(connection, repeat)
 
 
 def random_ask(chosen: random.Random) -> Ask:
@@ -145,3 +154,37 @@ async def test_points_that_were_dropped(query: Query, stored: Database) -> None:
     answer = await query.aggregate(metric="m.x", fn="last", start=START.isoformat(), end=at(1440).isoformat())
     assert (answer["series"], answer["source"]) == ([], [])
     assert "last cannot be had of them" in answer["warnings"][0]
+
+
+async def test_points_that_commit_while_they_are_rolled_up(query: Query, stored: Database) -> None:
+    """TimescaleDB hears of them too late to log them; every answer has them from their commit on."""
+    points = fleet()
+    stored.store("m", points)
+    wanted = Ask(("x", "y"), ROLLED_UP, at(0), at(DAYS * 1440), by=("host",), step="1h")
+    with psycopg.connect(stored.url) as connection:
+        ids: dict[str, int] = dict(connection.execute("SELECT host, id FROM catalog.series").fetchall())
+    late = [point("a", minute + 0.5, x=1000.0) for minute in range(0, DAYS * 1440, 60)]
+
+    def write(connection: psycopg.Connection) -> None:
+        for one in late:
+            connection.execute("INSERT INTO points.m (time, series_id, x) VALUES (%s, %s, 1000)", (one.time, ids["a"]))
+        # Whoever writes late says so, for the windows that are kept of answers.
+        connection.execute(
+            "SELECT catalog.note_late('{m}', ARRAY[extract(epoch FROM %s) * 1000000]::bigint[],"
+            "                         ARRAY[extract(epoch FROM %s) * 1000000]::bigint[])",
+            (late[0].time, late[-1].time),
+        )
+
+    with held_commit(stored.url, write), psycopg.connect(stored.url, autocommit=True) as connection:
+        for (view,) in connection.execute("SELECT view_name FROM catalog.rollup ORDER BY width").fetchall():
+            connection.execute("CALL refresh_continuous_aggregate(%s, NULL, NULL)", (f"rollups.{view}",))
+        answer = await query.aggregate(**wanted.parameters("m"))
+        assert_same(answer, expected(points, wanted))
+    answer = await query.aggregate(**wanted.parameters("m"))
+    assert_same(answer, expected(points + late, wanted))
+    assert answer["source"] == ["raw"]
+    with psycopg.connect(stored.url, autocommit=True) as connection:
+        settle(connection)
+    answer = await query.aggregate(**wanted.parameters("m"))
+    assert_same(answer, expected(points + late, wanted))
+    assert answer["source"] == ["m_1h"]
