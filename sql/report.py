@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 from sql import tables
 
 STORAGE = "SELECT * FROM catalog.storage_report()"
+ROLLUPS = "SELECT * FROM catalog.rollup_report()"
 JOBS = "SELECT * FROM catalog.job_report()"
 EDITION = "SELECT catalog.edition()"
 
@@ -18,13 +19,14 @@ HEADS = (
     *("measurement", "fields", "points", "chunks", "compressed", "due", "on disk"),
     *("before", "after", "bytes/value before", "after", "rollups", "oldest"),
 )
+ROLLUP_HEADS = ("rollup", "of", "windows", "fields", "chunks", "compressed", "on disk", "settled before")
 JOB_HEADS = ("job", "action", "of", "state", "runs", "failures", "last success", "error")
 
 Row = dict[str, Any]
 
 
 def report(connection: psycopg.Connection) -> Row:
-    """Everything: `edition`, `measurements` (bytes, counts and bytes per value), `jobs`."""
+    """Everything: `edition`, `measurements` (bytes, counts and bytes per value), `rollups`, `jobs`."""
     row = connection.execute(EDITION).fetchone()
     assert row is not None
     rows = connection.cursor(row_factory=dict_row)
@@ -32,6 +34,7 @@ def report(connection: psycopg.Connection) -> Row:
     return {
         "edition": row[0],
         "measurements": [{**one, **bytes_per_value(one)} for one in storage],
+        "rollups": rows.execute(ROLLUPS).fetchall(),
         "jobs": rows.execute(JOBS).fetchall(),
     }
 
@@ -64,6 +67,9 @@ def lines(told: Row) -> Iterator[str]:
     yield f"TimescaleDB {edition['timescaledb']}, {edition['edition']} edition, on PostgreSQL {edition['postgresql']}"
     yield ""
     yield from tables.lines(HEADS, [_cells(one) for one in told["measurements"]])
+    if told["rollups"]:
+        yield ""
+        yield from tables.lines(ROLLUP_HEADS, [_rollup_cells(rollup) for rollup in told["rollups"]])
     if told["jobs"]:
         yield ""
         yield from tables.lines(JOB_HEADS, [_job_cells(job) for job in told["jobs"]])
@@ -75,6 +81,14 @@ def _cells(one: Row) -> Sequence[object]:
         *(tables.size(one[name]) for name in ("raw_bytes", "before_bytes", "after_bytes")),
         *(one["bytes_per_value_before"], one["bytes_per_value_after"], tables.size(one["rollup_bytes"])),
         one["oldest"] and f"{one['oldest']:%Y-%m-%d %H:%M}",
+    )
+
+
+def _rollup_cells(rollup: Row) -> Sequence[object]:
+    return (
+        *(rollup["view_name"], rollup["measurement"], rollup["width"], rollup["fields"]),
+        *(rollup["chunks"], rollup["compressed_chunks"], tables.size(rollup["bytes"])),
+        rollup["settled_before"] and f"{rollup['settled_before']:%Y-%m-%d %H:%M}",
     )
 
 
