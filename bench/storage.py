@@ -3,11 +3,12 @@
     python -m bench.storage [--hosts 1000] [--fleet 100] [--days 90] [--times 7] [--json FILE]
 
 Needs TimescaleDB's community edition, by `DATABASE_URL`: a database of its own is made there, and dropped in the end.
-All values are random integers from 0 to 100, as those of `bench.generate` are, put there by INSERT. *sizes*: the nine
-measurements of `--fleet` hosts, a day, a reading every ten seconds; bytes are those of tables and indexes. *compress*:
-the job of the policy on a day of cpu, ten fields, of `--hosts` hosts. *latency*: the average of a field for each of
-`--fleet` hosts, a reading a minute for `--days`, by the API, of raw points and as the planner answers; the median of
-`--times`.
+All values are random integers from 0 to 100, as those of `bench.generate` are, put there by INSERT. *day*: a day of the
+nine measurements of `--hosts` hosts, one measurement after the other, a reading every ten seconds; bytes are those of
+tables and indexes, seconds those of the policy's job, which compresses it all. A thousand hosts take ten minutes and
+up to 4 GB of disk at a time. *latency*: the average of a field for each of `--fleet` hosts, a reading a minute for
+`--days`, by the API, of raw points and as the planner answers, the median of `--times`; and the bytes of the rollups.
+With `--hosts 0` or `--days 0` that part is left out.
 """
 
 from __future__ import annotations
@@ -89,9 +90,9 @@ class Points:
 def main() -> None:
     """Measure, print the table and the JSON."""
     parser = argparse.ArgumentParser(description="Measure compression and rollups.")
-    parser.add_argument("--hosts", type=int, default=1000, help="hosts of the day that is compressed")
-    parser.add_argument("--fleet", type=int, default=100, help="hosts of the sizes and of the latencies")
-    parser.add_argument("--days", type=int, default=90, help="days of the latencies")
+    parser.add_argument("--hosts", type=int, default=1000, help="hosts of the day that is compressed; 0: none is")
+    parser.add_argument("--fleet", type=int, default=100, help="hosts of the latencies")
+    parser.add_argument("--days", type=int, default=90, help="days of the latencies; 0: none are measured")
     parser.add_argument("--times", type=int, default=7, help="how often each question is asked")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     chosen = parser.parse_args()
@@ -129,43 +130,33 @@ def measure(url: str, hosts: int, fleet: int, days: int, times: int) -> Figures:
     """All figures."""
     with psycopg.connect(url, autocommit=True) as connection:
         figures: Figures = {"server": _one(connection, "SELECT catalog.edition()")}
-        figures["sizes"] = {"hosts": fleet, **sizes(connection, fleet)}
-        figures["compress"] = {"hosts": hosts, **compress_day(connection, hosts)}
-        figures["latency"] = {"hosts": fleet, "days": days, **latency(connection, url, fleet, days, times)}
+        if hosts:
+            figures["day"] = {"hosts": hosts, "measurements": compress_days(connection, hosts)}
+        if days:
+            figures["latency"] = {"hosts": fleet, "days": days, **latency(connection, url, fleet, days, times)}
     return figures
 
 
-def sizes(connection: Connection, hosts: int) -> Figures:
-    """Bytes of the nine measurements, before and after."""
-    found: Figures = {}
-    for measurement, fields in NINE.items():
-        points = Points(measurement, fields, hosts, START, START + DAY, READING_SECONDS)
-        fill(connection, points)
-        before = _size(connection, points)
-        run_jobs(connection, points.measurement, COMPRESS)
-        found[measurement] = {"values": points.values, "before": before, "after": _size(connection, points)}
-        _drop(connection, points)
-    found["all"] = {key: sum(one[key] for one in found.values()) for key in ("values", "before", "after")}
+def compress_days(connection: Connection, hosts: int) -> Figures:
+    """A day of each of the nine measurements: its values and bytes, before and after, and how long the job takes."""
+    found = {name: compress_day(connection, name, fields, hosts) for name, fields in NINE.items()}
+    found["all"] = {
+        key: sum(one[key] for one in found.values()) for key in ("rows", "values", "before", "after", "seconds")
+    }
     for one in found.values():
         one["before_a_value"], one["after_a_value"] = one["before"] / one["values"], one["after"] / one["values"]
-    return {"measurements": found}
+    return found
 
 
-def compress_day(connection: Connection, hosts: int) -> Figures:
-    """The policy's job on a day of cpu."""
-    points = Points("cpu", CPU_FIELDS, hosts, START, START + DAY, READING_SECONDS)
+def compress_day(connection: Connection, measurement: str, fields: Sequence[str], hosts: int) -> Figures:
+    """The policy's job on a day of one measurement."""
+    points = Points(measurement, fields, hosts, START, START + DAY, READING_SECONDS)
     fill(connection, points)
     before = _size(connection, points)
-    seconds = run_jobs(connection, points.measurement, COMPRESS)
+    seconds = run_jobs(connection, measurement, COMPRESS)
     after = _size(connection, points)
     _drop(connection, points)
-    return {
-        "rows": points.rows,
-        "before": before,
-        "after": after,
-        "seconds": seconds,
-        "rows_per_second": points.rows / seconds,
-    }
+    return {"rows": points.rows, "values": points.values, "before": before, "after": after, "seconds": seconds}
 
 
 def latency(connection: Connection, url: str, hosts: int, days: int, times: int) -> Figures:
@@ -175,14 +166,26 @@ def latency(connection: Connection, url: str, hosts: int, days: int, times: int)
     connection.execute(KEEP, (points.measurement,))
     fill(connection, points)
     refreshed = run_jobs(connection, points.measurement, REFRESH)
+    before = rollup_sizes(connection)
     run_jobs(connection, points.measurement, COMPRESS)
+    after = rollup_sizes(connection)
     connection.execute("VACUUM (ANALYZE)")
     found: Figures = {}
     with systems.query(url, QUERY_CACHE="off") as port:
         for name, (seconds, step) in SPANS.items():
             if seconds <= days * DAY:
                 found[name] = {"step": step, **_ask(port, end - seconds, end, step, times)}
-    return {"rows": points.rows, "refresh_seconds": refreshed, "spans": found}
+    return {
+        "rows": points.rows,
+        "refresh_seconds": refreshed,
+        "rollups": {width: {"before": before[width], "after": after[width]} for width in before},
+        "spans": found,
+    }
+
+
+def rollup_sizes(connection: Connection) -> dict[str, int]:
+    """Bytes of the rollups, by width."""
+    return dict(connection.execute("SELECT width, bytes FROM catalog.rollup_report()").fetchall())
 
 
 def fill(connection: Connection, points: Points) -> None:
@@ -255,25 +258,34 @@ def _ask(port: int, start: int, end: int, step: str, times: int) -> Figures:
 
 def table(figures: Figures) -> str:
     """The figures for people."""
-    server, day, rollups = figures["server"], figures["compress"], figures["latency"]
-    lines = [
-        f"TimescaleDB {server['timescaledb']} on PostgreSQL {server['postgresql']}",
-        f"{'bytes a value':16}{'before':>10}{'after':>10}   a day of {figures['sizes']['hosts']} hosts",
-    ]
-    for name, one in figures["sizes"]["measurements"].items():
-        lines.append(f"{name:16}{one['before_a_value']:>10.2f}{one['after_a_value']:>10.2f}")
-    lines += [
-        f"a day of {day['hosts']} hosts, {day['rows']:,} rows of {len(CPU_FIELDS)} fields, is compressed in "
-        f"{day['seconds']:.1f} s: {day['before'] / 1e6:,.0f} MB become {day['after'] / 1e6:,.0f} MB",
-        f"{rollups['days']} days of {rollups['hosts']} hosts, {rollups['rows']:,} rows, are rolled up in "
-        f"{rollups['refresh_seconds']:.1f} s",
-        f"{'average by host':16}{'raw ms':>10}{'auto ms':>10}",
-    ]
-    for name, one in rollups["spans"].items():
-        lines.append(
-            f"{name + ' by ' + one['step']:16}{one['raw_ms']:>10.1f}{one['auto_ms']:>10.1f}   "
-            f"from {', '.join(one['auto_source'])}"
-        )
+    server = figures["server"]
+    lines = [f"TimescaleDB {server['timescaledb']} on PostgreSQL {server['postgresql']}"]
+    if day := figures.get("day"):
+        lines += [
+            f"a day of {day['hosts']} hosts",
+            f"{'':12}{'bytes a value':>14}{'after':>7}{'MB':>10}{'after':>9}{'seconds':>9}{'M values/s':>12}",
+        ]
+        for name, one in day["measurements"].items():
+            lines.append(
+                f"{name:12}{one['before_a_value']:>14.2f}{one['after_a_value']:>7.2f}"
+                f"{one['before'] / 1e6:>10,.0f}{one['after'] / 1e6:>9,.0f}"
+                f"{one['seconds']:>9.1f}{one['values'] / one['seconds'] / 1e6:>12.1f}"
+            )
+    if rollups := figures.get("latency"):
+        lines += [
+            f"{rollups['days']} days of {rollups['hosts']} hosts, {rollups['rows']:,} rows, are rolled up in "
+            f"{rollups['refresh_seconds']:.1f} s: "
+            + ", ".join(
+                f"{width} {one['before'] / 1e6:,.0f} MB, compressed {one['after'] / 1e6:,.0f} MB"
+                for width, one in rollups["rollups"].items()
+            ),
+            f"{'average by host':16}{'raw ms':>10}{'auto ms':>10}",
+        ]
+        for name, one in rollups["spans"].items():
+            lines.append(
+                f"{name + ' by ' + one['step']:16}{one['raw_ms']:>10.1f}{one['auto_ms']:>10.1f}   "
+                f"from {', '.join(one['auto_source'])}"
+            )
     return "\n".join(lines)
 
 
