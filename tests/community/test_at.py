@@ -123,3 +123,11 @@ def test_it_follows_the_policy(stored: Stored) -> None:
     m.apply()
     assert read_by(m, "1h") == set()
     assert by_hour(m, at(m, "1h", "sum")) == points
+
+
+def test_what_is_rolled_up_is_asked_for_once(stored: Stored) -> None:
+    """By each branch, and not by each chunk: that would take longer than to read them."""
+    m = measurement(stored)
+    plan = [line for (line,) in stored.rows(sql.SQL("EXPLAIN SELECT * FROM {}").format(at(m, "1h")))]
+    assert any("InitPlan" in line for line in plan)
+    assert not any("rolled_up_to" in line for line in plan if "Cond:" in line or "Filter:" in line)
