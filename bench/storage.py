@@ -211,7 +211,7 @@ def fill(connection: Connection, points: Points) -> None:
 
 
 def run_jobs(connection: Connection, measurement: str, job: str) -> float:
-    """Run the measurement's jobs of a kind, one after the other, and settle what they refresh; the seconds it took."""
+    """Run the jobs of a kind of a measurement, one after the other, and settle what they refresh; the jobs' seconds."""
     parameters = {"job": job, "measurement": measurement}
     jobs = connection.execute(JOBS.encode(), parameters).fetchall()
     if not jobs:
@@ -219,9 +219,10 @@ def run_jobs(connection: Connection, measurement: str, job: str) -> float:
     began = time.perf_counter()
     for (job_id,) in jobs:
         connection.execute("CALL run_job(%s)", (job_id,))
+    seconds = time.perf_counter() - began
     for repeat in rollups.unsettled(connection):
         rollups.settle(connection, repeat)
-    return time.perf_counter() - began
+    return seconds
 
 
 def _size(connection: Connection, points: Points) -> int:
