@@ -84,9 +84,11 @@ def unsettled(connection: Connection) -> list[Repeat]:
 def settle(connection: Connection, repeat: Repeat) -> None:
     """Settle a rollup; the connection must be in autocommit mode.
 
-    Raises `psycopg.DatabaseError` when it cannot be refreshed.
+    Raises `psycopg.errors.LockNotAvailable` when somebody locks its table for long, and `psycopg.DatabaseError` when it
+    cannot be refreshed.
     """
     rollup = repeat.rollup
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{WAIT_SECONDS:g}s"])
     for window in _to_repeat(connection, rollup):
         _refresh(connection, rollup, window, force=True)
     # That has noted more as changed: the window after each, and of an hour what was made again of its ten minutes.

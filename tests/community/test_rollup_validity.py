@@ -25,6 +25,7 @@ STEPS = st.lists(
         st.tuples(st.just("window_1h"), AGE, st.integers(240, 1800)),
         st.tuples(st.just("refresh_10m"), st.just(0), st.just(0)),
         st.tuples(st.just("refresh_1h"), st.just(0), st.just(0)),
+        st.tuples(st.just("settle"), st.just(0), st.just(0)),
         st.tuples(st.just("compress"), st.just(0), st.just(0)),
         st.tuples(st.just("expire"), st.just(0), st.just(0)),
     ),
@@ -57,6 +58,8 @@ def take(step: tuple[str, int, int], m: Measurement) -> None:
         )
     elif kind.startswith("refresh"):
         m.run("refresh_continuous_aggregate", kind.removeprefix("refresh_") + "_1")
+    elif kind == "settle":
+        m.settle()
     else:
         m.run({"compress": "compression", "expire": "retention"}[kind])
 
@@ -71,7 +74,9 @@ def take(step: tuple[str, int, int], m: Measurement) -> None:
 def test_a_rollup_holds_where_it_is_said_to(stored: Stored, steps: list[tuple[str, int, int]]) -> None:
     """Whatever is written late, corrected, deleted, compressed, dropped and refreshed, in any order."""
     m = stored.new(chunk_interval="3h", retain_raw="2d", rollup_10m="3d")
-    m.fill("80 hours", "0 hours", "11 minutes", series=2)
+    m.fill("80 hours", "2 hours", "11 minutes", series=2)
+    m.refresh()
+    m.fill("2 hours", "0 hours", "11 minutes", series=2)
     for step in steps:
         take(step, m)
         assert m.disagreements() == [], step

@@ -32,6 +32,12 @@ def rolled_up(m: Measurement, rollup: str) -> int:
     )
 
 
+def materialized(m: Measurement, rollup: str) -> sql.Identifier:
+    """The table that TimescaleDB fills for a rollup."""
+    relation = m.stored.value("SELECT catalog.materialization(%s)", m.rollups()[rollup])
+    return sql.Identifier(*relation.split("."))
+
+
 def refresh(m: Measurement) -> None:
     """Run the jobs that refresh, and settle nothing."""
     for rollup in ("10m_1", "1h_1"):
@@ -75,11 +81,8 @@ def test_a_refresh_that_saw_too_little(stored: Stored, community_url: str, monke
     m = stored.new(chunk_interval="3h", compress_after="off")
     m.fill("9 hours", "1 hours", "1 minute", series=2)
     refresh(m)
-    relation = stored.value("SELECT catalog.materialization(%s)", m.rollups()["10m_1"])
     with psycopg.connect(community_url) as refreshing:
-        refreshing.execute(
-            sql.SQL("DELETE FROM {} WHERE false").format(sql.Identifier(*relation.replace('"', "").split(".")))
-        )
+        refreshing.execute(sql.SQL("DELETE FROM {} WHERE false").format(materialized(m, "10m_1")))
         refreshing.execute("SELECT pg_current_xact_id()")
         m.settle()
         assert not m.is_valid("10m_1", "8 hours", "2 hours")
@@ -89,6 +92,21 @@ def test_a_refresh_that_saw_too_little(stored: Stored, community_url: str, monke
     refresh(m)
     assert m.is_valid("1h_1", "7 hours", "3 hours")
     assert m.disagreements() == []
+
+
+def test_a_table_that_is_locked(stored: Stored, community_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is not waited for without end; its rollup is settled when it is free."""
+    monkeypatch.setattr(rollups, "WAIT_SECONDS", 0.2)
+    m = stored.new(chunk_interval="3h", compress_after="off")
+    m.fill("9 hours", "1 hours", "1 minute", series=2)
+    refresh(m)
+    with psycopg.connect(community_url) as other:
+        other.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(materialized(m, "10m_1")))
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            m.settle()
+    assert not m.is_valid("10m_1", "8 hours", "2 hours")
+    m.settle()
+    assert m.is_valid("10m_1", "8 hours", "2 hours")
 
 
 def test_late_points_are_logged_from_then_on(stored: Stored, community_url: str) -> None:
