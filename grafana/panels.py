@@ -91,6 +91,14 @@ def curve(
     return panel.max(highest) if highest else panel
 
 
+def ahead(panel: timeseries.Panel) -> timeseries.Panel:
+    """A curve whose forecasts are dashed, with a link to a range that ends a week ahead."""
+    dashed = {"custom.lineStyle": {"fill": "dash", "dash": [8, 8]}, "custom.fillOpacity": 0}
+    values = [dashboard.DynamicConfigValue(id_val=one, value=value) for one, value in dashed.items()]
+    link = build.DashboardLink("A week ahead").url("/d/${__dashboard.uid}?${__all_variables}&from=now-7d&to=now%2B7d")
+    return panel.override_by_regexp("/ forecast$/", values).links([link])
+
+
 def number(
     title: str, unit: str, statement: str, thresholds: build.ThresholdsConfig | None = None, *, span: int = 4
 ) -> stat.Panel:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 HOST = "host = ${host:sqlstring}"
 SILENT_AFTER = "5 minutes"
+LINE_STEPS = 60
+"""How many pieces a forecast is drawn in."""
 LAST_SEEN = """\
 SELECT s.host, max(l.time) AS seen FROM catalog.series s
 JOIN catalog.measurement m ON m.id = s.measurement_id AND m.name = 'mem'
@@ -102,4 +104,26 @@ def forecast(where: str) -> str:
         f"  FROM metrics.disk_at('$__interval') WHERE $__timeFilter(time) AND {where} AND free IS NOT NULL\n"
         f"  GROUP BY 1, 2\n"
         f") disks ORDER BY full_in NULLS LAST, used DESC"
+    )
+
+
+def trend_lines(measurement: str, field: str, where: str, by: str, between: tuple[float, float]) -> str:
+    """The line of least squares through the values of a field, drawn to the end of the range while it is `between`.
+
+    A range that ends in the future shows what will be if it goes on so. The names end in `forecast`.
+    """
+    start, end = "$__timeFrom()::timestamptz", "$__timeTo()::timestamptz"
+    return (
+        f"WITH lines AS (\n"
+        f"  SELECT {by} AS metric, regr_slope({field}, x) AS slope, regr_intercept({field}, x) AS value\n"
+        f"  FROM (\n"
+        f"    SELECT tags, {field}, extract(epoch FROM time - {end})::float8 AS x\n"
+        f"    FROM metrics.{measurement}_at('$__interval') WHERE $__timeFilter(time) AND {where}\n"
+        f"  ) points GROUP BY 1\n"
+        f"), drawn AS (\n"
+        f"  SELECT time, metric, value + slope * extract(epoch FROM time - {end})::float8 AS forecast\n"
+        f"  FROM lines, generate_series({start}, {end}, ({end} - {start}) / {LINE_STEPS}) AS time\n"
+        f")\n"
+        f"SELECT time, metric || ' forecast' AS metric, forecast FROM drawn\n"
+        f"WHERE forecast BETWEEN {between[0]:g} AND {between[1]:g} ORDER BY 1"
     )

@@ -46,9 +46,16 @@ class Grafana:
         self._connection = connection
         self.now = now
 
-    def ask(self, sql: str, span: timedelta = timedelta(hours=6), interval: str = "10s", **variables: list[str]) -> Any:
-        """The column names and the rows of a statement."""
-        panel = Panel(self.now - span, self.now, interval, variables)
+    def ask(
+        self,
+        sql: str,
+        span: timedelta = timedelta(hours=6),
+        interval: str = "10s",
+        ahead: timedelta = timedelta(0),
+        **variables: list[str],
+    ) -> Any:
+        """The column names and the rows of a statement, over a range that ends `ahead` of now."""
+        panel = Panel(self.now - span, self.now + ahead, interval, variables)
         cursor = self._connection.execute(panel.expand(sql).encode())
         return [column.name for column in cursor.description or ()], cursor.fetchall()
 
@@ -72,7 +79,7 @@ def test_it_has_rows(grafana: Grafana, name: str, span: str) -> None:
     """Over an hour, a day and a month: rows, with a number in some of them, and in order where they are a series."""
     length, interval = RANGES[span]
     variables = {"host": [fleet.HOSTS[1]], "measurement": ["cpu", "mem"]}
-    columns, rows = grafana.ask(TARGETS[name], length, interval, **variables)
+    columns, rows = grafana.ask(TARGETS[name], length, interval, timedelta(0), **variables)
     assert rows
     assert any(
         value is not None for row in rows for value, column in zip(row, columns, strict=True) if column != "time"
@@ -121,3 +128,17 @@ def test_rates_are_increases_a_second(grafana: Grafana) -> None:
     """Ten points a reading, a reading a minute."""
     _, rows = grafana.ask(TARGETS["tidemark: Points by fate A"], timedelta(minutes=50), "1m")
     assert {round(value, 6) for _, _, value in rows} == {round(10 / 60, 6)}
+
+
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(days=5), timedelta(days=60)])
+def test_a_forecast_goes_on_to_the_end_of_the_range(grafana: Grafana, ahead: timedelta) -> None:
+    """From 40 to 80 percent in a month: as straight as it was, and no further than to the brim."""
+    sql = TARGETS["host: Full, and where it goes B"]
+    _, rows = grafana.ask(sql, timedelta(days=10), "30m", ahead, host=[fleet.HOSTS[1]])
+    assert all(metric.endswith(" forecast") for _, metric, _ in rows)
+    last, _, value = rows[-1]
+    assert value == pytest.approx(80 + 40 * (last - grafana.now) / timedelta(days=30), abs=0.1)
+    if ahead < timedelta(days=15):
+        assert last == grafana.now + ahead
+    else:
+        assert value > 95
