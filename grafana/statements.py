@@ -54,7 +54,11 @@ def rate(measurement: str, fields: Sequence[str], where: str = "true", by: str =
 
 
 def quantiles(histogram: str, where: str = "true", shares: Sequence[float] = (0.5, 0.99)) -> str:
-    """Quantiles of a histogram of ours over time, linear within a bucket; past the last bound, that bound."""
+    """Quantiles of a histogram of ours over time, linear within a bucket; past the last bound, that bound.
+
+    `where` is about tags. It waits until windows are made: PostgreSQL cannot know how many series it leaves, takes them
+    for one, and would read a rollup once for each.
+    """
     columns = ", ".join(
         f"min(lower_bound + (upper_bound - lower_bound)\n"
         f"    * greatest({share} * total - below, 0) / nullif(passed - below, 0))\n"
@@ -62,13 +66,14 @@ def quantiles(histogram: str, where: str = "true", shares: Sequence[float] = (0.
         for share in shares
     )
     return (
-        f"WITH highest AS (\n"
+        f"WITH highest AS MATERIALIZED (\n"
         f"  SELECT time_bucket('$__interval', time) AS time, tags, max({histogram}_bucket) AS count\n"
         f"  FROM metrics.tidemark_at('$__interval', 'max')\n"
-        f"  WHERE $__timeFilter(time) AND {where} AND {histogram}_bucket IS NOT NULL GROUP BY 1, 2\n"
+        f"  WHERE $__timeFilter(time) AND {histogram}_bucket IS NOT NULL GROUP BY 1, 2\n"
         f"), increases AS (\n"
         f"  SELECT time, (tags->>'le')::float8 AS le,\n"
         f"    greatest(count - lag(count) OVER (PARTITION BY tags ORDER BY time), 0) AS n FROM highest\n"
+        f"  WHERE {where}\n"
         f"), buckets AS (\n"
         f"  SELECT time, le, sum(n) AS passed FROM increases WHERE n IS NOT NULL GROUP BY 1, 2\n"
         f"), bounded AS (\n"

@@ -19,7 +19,7 @@ BEGIN
         ) || catalog.rest_of(wanted, tier.width, tier.condition);
     END LOOP;
     RETURN (
-        SELECT format('SELECT * FROM (SELECT DISTINCT * FROM metrics.%I WHERE false) AS form NATURAL RIGHT JOIN ('
+        SELECT format('SELECT * FROM (SELECT DISTINCT ON (time) * FROM metrics.%I WHERE false) AS form NATURAL RIGHT JOIN ('
                       'SELECT w.time, s.host, s.tags, %s FROM (%s) AS w (time, series_id, %s) '
                       'JOIN catalog.series s ON s.id = w.series_id) AS known',
                       wanted.name, string_agg(format('w.%I', k.column_name), ', ' ORDER BY k.id),

@@ -1,7 +1,7 @@
-"""A month of a fleet: what the agent really reads of this host, under several names, and what the generator makes.
+"""Ninety days of a fleet: what the agent really reads of this host, under several names, and what the generator makes.
 
-The newest hour has a reading a minute, the newest day one in 15 minutes, the month one in six hours. Counters and
-gauges grow from reading to reading, and what is free on disks shrinks.
+The newest hour has a reading a minute, the newest day one in 15 minutes, the month one in six hours, and what is before
+one a day. Counters and gauges grow from reading to reading, and what is free on disks shrinks.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ HOSTS = ("web-1", "o'brien")
 SILENT = "gone"
 FILLING = "filling"
 MINUTE = timedelta(minutes=1)
+ROWS_A_STATEMENT = 2000
 
 
 class Row(NamedTuple):
@@ -43,7 +44,7 @@ class Row(NamedTuple):
 
 def moments(now: datetime) -> list[datetime]:
     """The times of the readings, oldest first."""
-    steps = ((120, 360 * MINUTE), (96, 15 * MINUTE), (60, MINUTE))
+    steps = ((90, 1440 * MINUTE), (120, 360 * MINUTE), (96, 15 * MINUTE), (60, MINUTE))
     return sorted({now - n * step for count, step in steps for n in range(1, count + 1)})
 
 
@@ -68,7 +69,7 @@ def host_points() -> list[Point]:
 
 
 def grown(point: Point, share: float, boot_time: float) -> dict[str, float]:
-    """A point's fields after `share` (0 to 1) of the month."""
+    """A point's fields after `share` (0 to 1) of the ninety days."""
     fields = {name: value * (1 + share) for name, value in point.fields.items()}
     if point.measurement == "disk":
         fields |= {"free": point.fields["free"] * (1 - share / 2), "used_percent": 40 + 40 * share}
@@ -137,15 +138,21 @@ def rows(now: datetime) -> Iterator[tuple[str, Row]]:
 
 
 def fill(url: str, now: datetime) -> None:
-    """Write the month into a database, as ingest does."""
+    """Write all of it into a database, as ingest does."""
+    with psycopg.connect(url) as connection:
+        store(connection, now)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ANALYZE")
+
+
+def store(connection: psycopg.Connection, now: datetime) -> list[str]:
+    """Write all of it; the names of its measurements."""
     by_measurement: defaultdict[str, list[Row]] = defaultdict(list)
     for measurement, row in rows(now):
         by_measurement[measurement].append(row)
-    with psycopg.connect(url) as connection:
-        for measurement, points in by_measurement.items():
-            _store(connection, measurement, points)
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("ANALYZE")
+    for measurement, points in by_measurement.items():
+        _store(connection, measurement, points)
+    return list(by_measurement)
 
 
 def _store(connection: psycopg.Connection, measurement: str, points: list[Row]) -> None:
@@ -160,12 +167,17 @@ def _store(connection: psycopg.Connection, measurement: str, points: list[Row]) 
     merged: dict[tuple[datetime, int], dict[str, float]] = defaultdict(dict)
     for point in points:
         merged[point.time, series[tuple(sorted(point.tags.items()))]] |= point.fields
-    copy = sql.SQL("COPY {} (time, series_id, {}) FROM STDIN").format(
-        sql.Identifier("points", measurement), _columns(columns[name] for name in names)
+    # An INSERT, since COPY ends the server in WebAssembly.
+    arrays = sql.SQL(", ").join([sql.SQL("%s::timestamptz[], %s::int[]"), *[sql.SQL("%s::float8[]")] * len(names)])
+    insert = sql.SQL("INSERT INTO {} (time, series_id, {}) SELECT * FROM unnest({})").format(
+        sql.Identifier("points", measurement), _columns(columns[name] for name in names), arrays
     )
-    with connection.cursor().copy(copy) as out:
-        for (when, number), fields in merged.items():
-            out.write_row([when, number, *(fields.get(name) for name in names)])
+    stored = iter(merged.items())
+    while some := list(islice(stored, ROWS_A_STATEMENT)):
+        keys, fields = zip(*some, strict=True)
+        moments_of, series_of = map(list, zip(*keys, strict=True))
+        values = [[float(one[name]) if name in one else None for one in fields] for name in names]
+        connection.execute(insert, [moments_of, series_of, *values])
 
 
 def _columns(names: Iterable[str]) -> sql.Composed:

@@ -67,5 +67,5 @@ def seconds(interval: str) -> float:
 
 
 HOUR = timedelta(hours=1)
-RANGES = {"1h": (HOUR, "10s"), "24h": (24 * HOUR, "1m"), "30d": (720 * HOUR, "30m")}
+RANGES = {"1h": (HOUR, "10s"), "24h": (24 * HOUR, "1m"), "30d": (720 * HOUR, "30m"), "90d": (2160 * HOUR, "2h")}
 """Ranges that are looked at, and the intervals that Grafana then takes on a panel of about a thousand pixels."""
