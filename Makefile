@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test check faults bench-ingest bench-soak bench-spool bench-cache bench-storage bench-query lock clean
+.PHONY: help up test check faults bench-ingest bench-soak bench-spool bench-cache bench-storage bench-query bench-panels lock clean
 
 PYTHON ?= python3
 RUN := .venv/bin
@@ -50,6 +50,9 @@ bench-storage: .venv/dev.stamp ## measure compression and rollups, on a communit
 
 bench-query: .venv/dev.stamp ## measure reading, against psql, VictoriaMetrics and InfluxDB
 	@$(RUN)/python -m bench.query
+
+bench-panels: .venv/dev.stamp ## measure every panel of the dashboards, on a community edition at DATABASE_URL
+	@$(RUN)/python -m bench.panels
 
 lock: .venv/dev.stamp ## pin the dependencies that pyproject.toml names
 	@$(LOCK) pyproject.toml --output-file requirements.lock

@@ -105,25 +105,25 @@ def main() -> None:
 
 
 @contextmanager
-def database() -> Iterator[str]:
+def database(name: str = "bench_storage") -> Iterator[str]:
     """The address of a migrated database of the benchmark's own, in which no job runs by itself."""
     server_url = os.environ.get("DATABASE_URL")
     if not server_url:
-        raise SystemExit("bench-storage needs DATABASE_URL: a server with TimescaleDB's community edition")
-    url = Server(server_url, os.getpid()).database("bench_storage")
+        raise SystemExit("this benchmark needs DATABASE_URL: a server with TimescaleDB's community edition")
+    url = Server(server_url, os.getpid()).database(name)
     try:
         migrate(url)
         with psycopg.connect(url, autocommit=True) as connection:
             if (edition := _one(connection, "SELECT catalog.edition() ->> 'edition'")) != "community":
                 raise SystemExit(
                     f"the server at DATABASE_URL has TimescaleDB's {edition} edition, which neither compresses nor "
-                    "rolls up: bench-storage needs the community edition"
+                    "rolls up: this benchmark needs the community edition"
                 )
             connection.execute("SELECT _timescaledb_functions.stop_background_workers()")
         yield url
     finally:
         with psycopg.connect(server_url, autocommit=True) as server:
-            server.execute("DROP DATABASE IF EXISTS bench_storage WITH (FORCE)")
+            server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def measure(url: str, hosts: int, fleet: int, days: int, times: int) -> Figures:

@@ -60,7 +60,7 @@ def _now() -> Panels:
 
 
 def _taken() -> Panels:
-    fates = [rate("tidemark", (f"ingest_points_{fate}_total",)) for fate in FATES]
+    fates = rate("tidemark", [f"ingest_points_{fate}_total" for fate in FATES])
     return [
         curve("Points by fate", "cps", fates, stacked=True),
         curve("Requests acknowledged within", "s", quantiles("ingest_http_request_seconds", WRITES)),

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
+from bench.macros import RANGES, Panel
 from tests.community.stored import Stored, connected, in_webassembly
 from tests.integration.grafana import fleet
-from tests.integration.grafana.macros import RANGES, Panel
 from tests.integration.grafana.test_panels import TARGETS, VARIABLES
 from tests.integration.grafana.work import ROWS, most_pages, work
 

@@ -6,7 +6,6 @@ one a day. Counters and gauges grow from reading to reading, and what is free on
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -14,24 +13,19 @@ from itertools import islice
 from typing import NamedTuple
 
 import psycopg
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import generate_latest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from bench.generate import lines, nine, parts
-from ingest.agent import services
-from ingest.agent.inputs import NET, inputs
-from ingest.agent.points import PartlyRead, Point
-from ingest.agent.storage import DISKIO
-from ingest.instruments import Instruments as IngestInstruments
-from query.instruments import Instruments as QueryInstruments
+from bench.readings import host_points, instrument_points, own_registries, touch
+from ingest.agent.points import Point
 
 HOSTS = ("web-1", "o'brien")
 SILENT = "gone"
 FILLING = "filling"
 MINUTE = timedelta(minutes=1)
-ROWS_A_STATEMENT = 2000
+VALUES_A_STATEMENT = 1500
+"""More make a message that the server in WebAssembly does not survive."""
 
 
 class Row(NamedTuple):
@@ -48,26 +42,6 @@ def moments(now: datetime) -> list[datetime]:
     return sorted({now - n * step for count, step in steps for n in range(1, count + 1)})
 
 
-def host_points() -> list[Point]:
-    """A reading of this host by the agent's inputs; one disk and one interface more, which not every machine has."""
-    read = inputs()
-    points: list[Point] = []
-    for last in (False, True):
-        for one in read.values():
-            try:
-                found = one()
-            except PartlyRead as error:
-                found = error.points
-            points += found if last else []
-        time.sleep(0 if last else 0.2)  # what is read between two readings needs a time between them
-    disk = {**dict.fromkeys(DISKIO, 1000), "io_util": 12.5, "io_await": 1.0, "iops_in_progress": 1}
-    return [
-        *points,
-        Point("diskio", disk, {"name": "vdz"}),
-        Point("net", dict.fromkeys(NET, 1000), {"interface": "eth9"}),
-    ]
-
-
 def grown(point: Point, share: float, boot_time: float) -> dict[str, float]:
     """A point's fields after `share` (0 to 1) of the ninety days."""
     fields = {name: value * (1 + share) for name, value in point.fields.items()}
@@ -78,34 +52,6 @@ def grown(point: Point, share: float, boot_time: float) -> dict[str, float]:
     if point.measurement == "kernel":
         fields["boot_time"] = boot_time
     return fields
-
-
-def own_registries() -> list[tuple[str, CollectorRegistry]]:
-    """The instruments of both services, with those that their web shell has."""
-    found = []
-    for name, instance, make in (
-        ("ingest", "ingest:8086", IngestInstruments),
-        ("query", "query:8080", QueryInstruments),
-    ):
-        registry = CollectorRegistry()
-        make(registry)
-        Counter(f"{name}_http_requests", "By route.", ["route", "method", "status"], registry=registry)
-        Histogram(f"{name}_http_request_seconds", "By route.", ["route"], registry=registry)
-        found.append((instance, registry))
-    return found
-
-
-def touch(registry: CollectorRegistry) -> None:
-    """Have every instrument of a registry counted, set or observed once more."""
-    for collector in set(registry._collector_to_names):
-        labels = {name: "/write" if name == "route" else "x" for name in collector._labelnames}  # type: ignore[attr-defined]
-        one = collector.labels(**labels) if labels else collector  # type: ignore[attr-defined]
-        match one:
-            case Counter() | Gauge():
-                one.inc(10)
-            case Histogram():
-                for seconds in (0.002, 0.03, 0.03, 0.4, 20):
-                    one.observe(seconds)
 
 
 def rows(now: datetime) -> Iterator[tuple[str, Row]]:
@@ -126,7 +72,7 @@ def rows(now: datetime) -> Iterator[tuple[str, Row]]:
                 )
         for instance, registry in registries:
             touch(registry)
-            for point in services.points(generate_latest(registry).decode(), instance):
+            for point in instrument_points(registry, instance):
                 yield point.measurement, Row(when, {**point.tags, "host": HOSTS[0]}, point.fields)
     for n in range(60):
         fields = {"free": 1e9 * n, "used_percent": 99.0, "total": 1e12}
@@ -173,7 +119,7 @@ def _store(connection: psycopg.Connection, measurement: str, points: list[Row]) 
         sql.Identifier("points", measurement), _columns(columns[name] for name in names), arrays
     )
     stored = iter(merged.items())
-    while some := list(islice(stored, ROWS_A_STATEMENT)):
+    while some := list(islice(stored, VALUES_A_STATEMENT // len(names))):
         keys, fields = zip(*some, strict=True)
         moments_of, series_of = map(list, zip(*keys, strict=True))
         values = [[float(one[name]) if name in one else None for one in fields] for name in names]
