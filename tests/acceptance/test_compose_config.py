@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from sql import command, debian
-from sql.command import CommandError
-from sql.debian import DebianError
 from tests.acceptance.test_compose import example
-from tests.conftest import ROOT, engine_folder
+from tests.conftest import ROOT
+from tests.debian_package import unpacked
 
 PLUGIN = "usr/libexec/docker/cli-plugins/docker-compose"
 
 
 @pytest.fixture(scope="module")
 def compose() -> Path:
-    """The program, fetched once a machine beside the engine; skipped where Debian's packages cannot be had."""
-    folder = engine_folder().with_name("docker-compose")
-    if not folder.exists():
-        unfinished = folder.with_name("docker-compose.new")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        (unfinished / "apt").mkdir(parents=True)
-        try:
-            for package in debian.fetch(debian.source(), ["docker-compose"], unfinished / "apt", print):
-                command.run("unpacking Docker Compose", ["dpkg-deb", "--extract", package, unfinished])
-        except (CommandError, DebianError) as error:
-            pytest.skip(f"Debian's docker-compose cannot be had here: {error}")
-        shutil.rmtree(unfinished / "apt")
-        unfinished.rename(folder)
-    return folder / PLUGIN
+    """The program; skipped where Debian's packages cannot be had."""
+    return unpacked("docker-compose") / PLUGIN
 
 
 def config(compose: Path, secrets: dict[str, str], *profiles: str) -> subprocess.CompletedProcess[str]:
