@@ -55,6 +55,8 @@ def rolled(community_url: str) -> Iterator[Rolled]:
     now = datetime.now(UTC)
     with connected(community_url) as connection:
         stored = Stored(connection)
+        if in_webassembly(community_url):  # where each chunk takes its time
+            stored.set_policy("*", chunk_interval="7d")
         names = fleet.store(connection, now)
         try:
             for name in names:
@@ -63,12 +65,13 @@ def rolled(community_url: str) -> Iterator[Rolled]:
                 connection.execute(f"CALL public.run_job({job})".encode())
             connection.execute("ANALYZE")
             rolled = Rolled(connection, now)
-            connection.execute("SET ROLE grafana_reader")
+            connection.execute("SET ROLE grafana_reader; SET search_path = metrics, public")
             yield rolled
         finally:
-            connection.execute("RESET ROLE")
+            connection.execute("RESET ROLE; RESET search_path")
             for name in names:
                 stored.rows("SELECT catalog.drop_measurement(%s)", name)
+            stored.close()
 
 
 @pytest.mark.parametrize("span", RANGES)

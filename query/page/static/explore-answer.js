@@ -3,7 +3,7 @@
 import { hostAddress } from "./addresses.js";
 import { curlOf } from "./curl.js";
 import { h, write } from "./dom.js";
-import { allDigits, count, dateAndTime, NONE, UNITS } from "./format.js";
+import { allDigits, count, dateAndTime, NONE, sixDigits, UNITS } from "./format.js";
 import { Grid } from "./grid.js";
 import { split, STEP_MS } from "./question.js";
 import { seriesOf } from "./series.js";
@@ -101,7 +101,7 @@ function tableOf(question, answer, rows) {
     label: `${question.fn} ${field}`,
     numeric: true,
     value: (row) => row.values[n],
-    render: (cell, row) => write(cell, row.values[n] === null ? NONE : allDigits(row.values[n])),
+    render: (cell, row) => renderValue(cell, row.values[n]),
   }));
   const columns = [...(question.step ? [time] : []), ...tags, ...values];
   const grid = new Grid({
@@ -113,6 +113,12 @@ function tableOf(question, answer, rows) {
   });
   grid.show(rows);
   return grid.element;
+}
+
+/** A number that can be read at a glance; pointing at it shows all of its digits. */
+function renderValue(cell, value) {
+  write(cell, value === null ? NONE : sixDigits(value));
+  cell.title = value === null ? "" : allDigits(value);
 }
 
 function renderTag(cell, tag, value) {

@@ -13,6 +13,8 @@ const hundredths = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maxim
 const significant = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const compact = new Intl.NumberFormat("en", { maximumSignificantDigits: 4, notation: "compact" });
 const exact = new Intl.NumberFormat("en", { maximumSignificantDigits: 17, useGrouping: false });
+const six = new Intl.NumberFormat("en", { maximumSignificantDigits: 6, useGrouping: false });
+const integral = new Intl.NumberFormat("en", { maximumFractionDigits: 0, useGrouping: false });
 const BINARY = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /** How a kind of number is written, beside a curve and on an axis; `base` is what its thousands are,
@@ -44,6 +46,15 @@ export function count(value) {
 export function allDigits(value) {
   const size = Math.abs(value);
   return size !== 0 && (size < 1e-6 || size >= 1e21) ? String(value) : exact.format(value);
+}
+
+/** A number for a table: six digits, or all those before the point. */
+export function sixDigits(value) {
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-6 || size >= 1e21)) {
+    return value.toPrecision(6);
+  }
+  return size >= 1e6 ? integral.format(value) : six.format(value);
 }
 
 /** Bytes with a binary unit, to three digits. */

@@ -57,9 +57,11 @@ def explored(site: Site, open_tab: OpenTab, **parameters: Any) -> Page:
 
 
 def shown(page: Page) -> list[list[str]]:
-    """The cells of the table, which must have all its rows on one page."""
-    rows = page.locator(".answer .grid tbody tr")
-    return sorted(row.locator("th,td").all_inner_texts() for row in rows.all())
+    """The cells of the table, all on one page; of numbers all digits, as pointing at them shows."""
+    rows = page.locator(".answer .grid tbody tr").all()
+    return sorted(
+        [cell.get_attribute("title") or cell.inner_text() for cell in row.locator("th,td").all()] for row in rows
+    )
 
 
 def by_sql(site: Site, page: Page) -> list[list[str]]:
