@@ -2,10 +2,9 @@
 
 FROM python:3.11.14-slim-bookworm AS build
 COPY requirements.lock /tmp/
-RUN python -m venv /opt/tidemark/venv \
-    && /opt/tidemark/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes \
-        --only-binary :all: --requirement /tmp/requirements.lock \
-    && rm -r /opt/tidemark/venv/lib/python3.11/site-packages/pip*
+RUN python -m venv --without-pip /opt/tidemark/venv \
+    && python -m pip --python /opt/tidemark/venv/bin/python install --no-cache-dir --disable-pip-version-check \
+        --require-hashes --only-binary :all: --requirement /tmp/requirements.lock
 
 FROM python:3.11.14-slim-bookworm
 RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/tidemark --create-home tidemark

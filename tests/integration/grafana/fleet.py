@@ -54,11 +54,11 @@ def grown(point: Point, share: float, boot_time: float) -> dict[str, float]:
     return fields
 
 
-def rows(now: datetime) -> Iterator[tuple[str, Row]]:
-    """All that is stored, by measurement."""
+def rows(now: datetime, every: int = 1) -> Iterator[tuple[str, Row]]:
+    """All that is stored, by measurement; of the readings each `every`th."""
     read = host_points()
     registries = own_registries()
-    times = moments(now)
+    times = moments(now)[::every]
     boot_time = (now - 20 * MINUTE).timestamp()
     for when in times:
         share = (when - times[0]) / (now - times[0])
@@ -91,10 +91,10 @@ def fill(url: str, now: datetime) -> None:
         connection.execute("ANALYZE")
 
 
-def store(connection: psycopg.Connection, now: datetime) -> list[str]:
-    """Write all of it; the names of its measurements."""
+def store(connection: psycopg.Connection, now: datetime, every: int = 1) -> list[str]:
+    """Write all of it, or of the readings each `every`th; the names of its measurements."""
     by_measurement: defaultdict[str, list[Row]] = defaultdict(list)
-    for measurement, row in rows(now):
+    for measurement, row in rows(now, every):
         by_measurement[measurement].append(row)
     for measurement, points in by_measurement.items():
         _store(connection, measurement, points)
