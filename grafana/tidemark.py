@@ -31,7 +31,7 @@ def _newest(field: str) -> str:
 
 
 def _largest(field: str, name: str, by: str = "") -> str:
-    return gauge("tidemark", f"max({field}) AS {name}", by=by)
+    return gauge("tidemark", f"max({field}) AS {name}", f"{field} IS NOT NULL", by)  # most series lack it
 
 
 def _counted(counter: str, by: str) -> str:
@@ -85,7 +85,11 @@ def _queued() -> Panels:
 
 
 def _asked() -> Panels:
-    connections = gauge("tidemark", "max(query_connections) AS open, max(query_waiting) AS waiting")
+    connections = gauge(
+        "tidemark",
+        "max(query_connections) AS open, max(query_waiting) AS waiting",
+        "(query_connections IS NOT NULL OR query_waiting IS NOT NULL)",
+    )
     return [
         curve("Requests", "reqps", _counted("query_http_requests_total", "route")),
         curve("Statements within", "s", quantiles("query_statement_seconds")),
