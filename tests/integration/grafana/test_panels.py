@@ -43,8 +43,9 @@ VARIABLES = {"host": [fleet.HOSTS[1]], "measurement": ["cpu", "mem"]}
 class Grafana:
     """A connection as Grafana's, and the moment at which its range ends."""
 
-    def __init__(self, connection: psycopg.Connection, now: datetime) -> None:
+    def __init__(self, connection: psycopg.Connection, owner: str, now: datetime) -> None:
         self._connection = connection
+        self.owner = owner
         self.now = now
 
     def ask(
@@ -76,7 +77,7 @@ def grafana(server_url: str, template: str) -> Iterator[Grafana]:
         give(url, {GRAFANA: password})
         fleet.fill(url, now)
         with psycopg.connect(make_conninfo(url, user=GRAFANA, password=password), autocommit=True) as connection:
-            yield Grafana(connection, now)
+            yield Grafana(connection, url, now)
 
 
 @pytest.mark.parametrize("span", RANGES)
@@ -129,6 +130,35 @@ def test_an_alert_names_what_is_wrong(grafana: Grafana, rule: str, wrong: set[st
     generated = {row[0] for row in rows if row[0].startswith("host_")}
     assert {row[0] for row in rows} - generated == wrong
     assert all(row[-1] > 0 for row in rows)
+
+
+MENDED = {
+    "tidemark-host-silent": """
+        INSERT INTO points.mem (time, series_id, used_percent)
+        SELECT now(), id, 50 FROM catalog.series WHERE host = %s AND id IN (SELECT series_id FROM points.mem)
+    """,
+    "tidemark-disk-full": """
+        UPDATE points.disk SET free = 1e12 - extract(epoch FROM now() - time) FROM catalog.series s
+        WHERE s.id = series_id AND host = %s
+    """,
+}
+"""The host sends again; files were deleted, so that more is free from reading to reading."""
+
+
+@pytest.mark.parametrize(
+    ("rule", "host"), [("tidemark-host-silent", fleet.SILENT), ("tidemark-disk-full", fleet.FILLING)]
+)
+def test_an_alert_ends_when_its_cause_does(grafana: Grafana, rule: str, host: str) -> None:
+    """It names the host before, and not after."""
+    (found,) = [one for one in RULES if one["uid"] == rule]
+    asked = found["data"][0]
+    span = timedelta(seconds=asked["relativeTimeRange"]["from"])
+    statement = Panel(grafana.now - span, grafana.now, "1m", {}).expand(asked["model"]["rawSql"]).encode()
+    with psycopg.connect(grafana.owner) as connection:
+        assert host in {row[0] for row in connection.execute(statement).fetchall()}
+        connection.execute(MENDED[rule].encode(), (host,))
+        assert host not in {row[0] for row in connection.execute(statement).fetchall()}
+        connection.rollback()
 
 
 def test_quantiles_are_those_of_what_was_observed(grafana: Grafana) -> None:

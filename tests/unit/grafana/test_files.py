@@ -117,3 +117,50 @@ def test_alert_rules_are_whole() -> None:
     for rule in group["rules"]:
         assert rule["condition"] in {query["refId"] for query in rule["data"]}
         assert {query["refId"]: query["model"]["refId"] for query in rule["data"]} == {"A": "A", "C": "C"}
+
+
+KEYS_OF_A_RULE = {
+    *(
+        "uid",
+        "title",
+        "condition",
+        "data",
+        "dashboardUid",
+        "panelId",
+        "noDataState",
+        "execErrState",
+        "for",
+        "annotations",
+    ),
+    *("labels", "isPaused", "keepFiringFor", "notification_settings", "record"),
+}
+KEYS_OF_A_SOURCE = {
+    *("name", "type", "uid", "access", "orgId", "url", "user", "database", "basicAuth", "isDefault", "jsonData"),
+    *("secureJsonData", "version", "editable", "readOnly"),
+}
+KEYS_OF_A_PROVIDER = {
+    *("name", "orgId", "folder", "folderUid", "type", "disableDeletion", "updateIntervalSeconds", "allowUiUpdates"),
+    "options",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "list_of", "known"),
+    [
+        ("alerting/rules.yaml", "groups", {"orgId", "name", "folder", "interval", "rules"}),
+        ("datasources/tidemark.yaml", "datasources", KEYS_OF_A_SOURCE),
+        ("dashboards/tidemark.yaml", "providers", KEYS_OF_A_PROVIDER),
+    ],
+)
+def test_provisioning_has_only_keys_that_grafana_documents(path: str, list_of: str, known: set[str]) -> None:
+    """A key that it does not know it would pass over without a word."""
+    content = provisioned(path)
+    assert set(content) == {"apiVersion", list_of}
+    for one in content[list_of]:
+        assert set(one) <= known
+        for rule in one.get("rules", ()):
+            assert set(rule) <= KEYS_OF_A_RULE
+            assert all(
+                set(query) <= {"refId", "queryType", "relativeTimeRange", "datasourceUid", "model"}
+                for query in rule["data"]
+            )
