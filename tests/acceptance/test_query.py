@@ -16,6 +16,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,7 +44,8 @@ SECONDS = 1_000
 MOST_BYTES = 100_000_000
 CHUNK_BYTES = 1 << 20
 
-ASK_ALL = "metric=cpu.v&by=host&step=1s&start=2026-03-01T00:00:00Z&end=2026-03-01T01:00:00Z"
+DAY = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+ASK_ALL = f"metric=cpu.v&by=host&step=1s&start={DAY}T00:00:00Z&end={DAY}T01:00:00Z"
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -293,9 +295,9 @@ def million(database: str) -> str:
             [SERIES],
         )
         connection.execute(
-            "INSERT INTO points.cpu (time, series_id, v) SELECT '2026-03-01Z'::timestamptz + second * interval '1 s', "
+            "INSERT INTO points.cpu (time, series_id, v) SELECT %s::timestamptz + second * interval '1 s', "
             "s.id, s.id / 7.0 + second FROM catalog.series s, generate_series(0, %s - 1) second",
-            [SECONDS],
+            [f"{DAY}Z", SECONDS],
         )
     return database
 
@@ -327,8 +329,8 @@ def count_arrow(answer: IO[bytes]) -> int:
 
 
 FORMS: list[tuple[str, str, Callable[[IO[bytes]], int]]] = [
-    ("json", "identity", count(b'["2026-03-01T')),
-    ("csv", "gzip", count(b",2026-03-01T")),
+    ("json", "identity", count(f'["{DAY}T'.encode())),
+    ("csv", "gzip", count(f",{DAY}T".encode())),
     ("ndjson", "zstd", count(b"\n")),
     ("arrow", "identity", count_arrow),
 ]

@@ -321,6 +321,9 @@ async def test_an_unknown_measurement_is_not_found(query: Query, stored: Databas
 
 async def test_a_table_that_was_dropped_by_hand(query: Query, fleet: Database) -> None:
     """Lists go on without its points, and whoever asks for them is told to ask again."""
+    # A rollup of an hour depends on one of ten minutes, which TimescaleDB does not drop with it.
+    for (view,) in fleet.execute("SELECT view_name FROM catalog.rollup ORDER BY width DESC"):
+        fleet.execute(f"DROP MATERIALIZED VIEW rollups.{view}")
     fleet.execute("DROP TABLE points.mem CASCADE")
     assert await names(query, "hosts", "host") == ["a", "b", "c"]
     assert await names(query, "last", "host") == ["a", "b"]
