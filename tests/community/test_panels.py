@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from bench.macros import RANGES, Panel
+from sql import rollups
 from tests.community.stored import Stored, connected, in_webassembly
 from tests.integration.grafana import fleet
 from tests.integration.grafana.test_panels import TARGETS, VARIABLES
@@ -63,6 +64,8 @@ def rolled(community_url: str) -> Iterator[Rolled]:
                 stored.rows("SELECT catalog.apply_policy(%s)", name)
             for (job,) in stored.rows(REFRESH):
                 connection.execute(f"CALL public.run_job({job})".encode())
+            for repeat in rollups.unsettled(connection):
+                rollups.settle(connection, repeat)
             connection.execute("ANALYZE")
             rolled = Rolled(connection, now)
             connection.execute("SET ROLE grafana_reader; SET search_path = metrics, public")
