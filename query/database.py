@@ -14,9 +14,9 @@ import asyncio
 import logging
 import select
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 import orjson
 import psycopg
@@ -28,6 +28,7 @@ from pydantic import SecretStr
 
 from query import limits
 from query.assumptions import Changed
+from query.cursor import BatchCursor
 from query.instruments import Instruments
 from query.settings import QuerySettings
 from query.tables import BATCH_ROWS, Batches
@@ -41,7 +42,6 @@ POOL_RETRY_SECONDS = 2.0
 """How long the pool tries a failed connection again by itself; the next request makes it begin anew."""
 
 Query = sql.Composed | LiteralString
-Rows = AsyncGenerator[tuple[Any, ...], None]
 
 
 class Database:
@@ -112,19 +112,12 @@ class Database:
         async with (
             self._measured(name),
             self._pool.connection() as connection,
-            connection.cursor(binary=True) as cursor,
+            BatchCursor(connection) as cursor,
+            aclosing(cursor.batches(statement, parameters, BATCH_ROWS)) as batches,
         ):
-            stream = cast(Rows, cursor.stream(statement, parameters, size=BATCH_ROWS))  # declared as a mere iterator
-            async with aclosing(stream) as rows:
-                batch = []
-                async for row in rows:
-                    batch.append(row)
-                    if len(batch) == BATCH_ROWS:
-                        self._instruments.rows.labels(name).inc(len(batch))
-                        yield batch
-                        batch = []
-            self._instruments.rows.labels(name).inc(len(batch))
-            yield batch
+            async for batch in batches:
+                self._instruments.rows.labels(name).inc(len(batch))
+                yield batch
 
     @asynccontextmanager
     async def _measured(self, name: str) -> AsyncIterator[None]:

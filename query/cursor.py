@@ -1,0 +1,47 @@
+"""A cursor that gives what a running statement has sent so far by the batch.
+
+The driver's own `stream` hands on each row by itself. To hand it on costs as much as to read it, where there are
+hundreds of thousands. How a statement is sent, read and ended is the driver's, by what its own `stream` is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from query.tables import Batches, Row
+
+
+class BatchCursor(psycopg.AsyncCursor[Row]):
+    """A cursor whose `batches` are to be closed by whoever stops before their end."""
+
+    async def batches(self, statement: psycopg.abc.Query, parameters: Mapping[str, Any] | None, size: int) -> Batches:
+        """The rows of a statement, in binary, at most `size` at a time; no batch where there is no row.
+
+        Raises as the driver does. A statement whose rows are not all read is cancelled in the end.
+        """
+        async with self._conn.lock:
+            try:
+                await self._conn.wait(self._stream_send_gen(statement, parameters, binary=True, size=size))
+                is_first = True
+                while result := await self._conn.wait(self._stream_fetchone_gen(is_first)):
+                    is_first = False
+                    if result.ntuples:
+                        yield self._tx.load_rows(0, result.ntuples, self._make_row)
+            finally:
+                if self._pgconn.transaction_status == TransactionStatus.ACTIVE:
+                    await self._end()
+
+    async def _end(self) -> None:
+        """Cancel the statement and read what is left of it: else the connection would be of no use to the next."""
+        await self._conn._try_cancel()
+        with suppress(psycopg.Error):  # which says that it was cancelled, or once more what has failed
+            while await self._conn.wait(self._stream_fetchone_gen(first=False)):
+                pass
+        if self._pgconn.transaction_status == TransactionStatus.ACTIVE:
+            with suppress(psycopg.Error):  # after an error comes the end of the results
+                await self._conn.wait(self._stream_fetchone_gen(first=False))
