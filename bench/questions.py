@@ -8,7 +8,7 @@ VictoriaMetrics and to InfluxDB. Their answers have one form, *cells*, so that t
     cpu-max-all-H          the maximum of all fields of H hosts together, by the hour, for 8 hours
     double-groupby-F       the average of F fields of each host, by the hour, for 12 hours
     groupby-orderby-limit  the maximum of a field of all hosts together, of the last five minutes before a moment
-    high-cpu-H             every reading of H hosts with usage_user above 90, for 12 hours
+    high-cpu-H             every reading of H hosts with usage_user above 90, for 12 hours, in no order
     lastpoint              the last reading of each host
     average-per-host       the average of a field of each host, over an hour
 """
@@ -125,7 +125,7 @@ def grouped(
 
 
 def high(window: Window, hosts: Sequence[str]) -> Question:
-    """The readings above a value; in all of their fields."""
+    """The readings above a value; in all of their fields, in whatever order."""
     where = _chosen(window, hosts)
     statement = sql.SQL(
         "SELECT s.host, extract(epoch FROM p.time)::bigint AS t, {fields} FROM points.cpu p JOIN catalog.series s "
@@ -136,7 +136,7 @@ def high(window: Window, hosts: Sequence[str]) -> Question:
     prom = f'{{__name__=~"{names}"{hosts_prom}}} and on (hostname) (cpu_usage_user{{{hosts_prom[1:]}}} > {HIGH})'
     hosts_influx = f" AND hostname =~ /^({'|'.join(hosts)})$/" if hosts else ""
     columns = ", ".join(f'"{name}"' for name in CPU_FIELDS)
-    params = [("where", f"cpu.usage_user>{HIGH}"), *_times(window)]
+    params = [("where", f"cpu.usage_user>{HIGH}"), ("order", "any"), *_times(window)]
     params += [("match", f"host={hosts[0]}")] if hosts else []
     return Question(
         "/api/v1/points",

@@ -9,15 +9,21 @@ from psycopg import sql
 
 from query.conditions import Statement, conditions, identifier, tag_value
 from query.facts import FieldFact
-from query.points import Comparison, PointsRequest
+from query.points import Comparison, Order, PointsRequest
 
 COMPARISONS: dict[Comparison, LiteralString] = {">": ">", ">=": ">=", "<": "<", "<=": "<=", "=": "=", "!=": "<>"}
 
-# Both orders are those in which TimescaleDB reads chunks, one after the other: a page costs no look at the others.
+# The first two are those in which TimescaleDB reads chunks, one after the other: a page costs no look at the others.
+ORDERS: dict[Order, LiteralString] = {
+    "asc": "ORDER BY p.time ASC, p.series_id ASC",
+    "desc": "ORDER BY p.time DESC, p.series_id DESC",
+    "any": "",
+}
+
 POINTS = sql.SQL("""
     SELECT p.time, p.series_id, {columns} FROM {points} p JOIN catalog.series s ON s.id = p.series_id
     WHERE p.time >= {start} AND p.time < {end} AND {conditions}
-    ORDER BY p.time {direction}, p.series_id {direction} LIMIT {limit}
+    {order} LIMIT {limit}
 """)
 
 IS_CHOSEN = sql.SQL("p.series_id = ANY (ARRAY(SELECT s.id FROM catalog.series s WHERE {conditions}))")
@@ -30,7 +36,7 @@ def points(
     limit: int,
     assumed: Statement | None = None,
 ) -> Statement:
-    """At most `limit` rows: the time, the series' id, the tags asked for, the numbers of `fields`; in order.
+    """At most `limit` rows: the time, the series' id, the tags asked for, the numbers of `fields`; as ordered.
 
     `columns` are those of the metrics of the conditions. There is no row unless what is `assumed` holds.
     """
@@ -59,8 +65,8 @@ def points(
     if assumed is not None:
         held.append(assumed.text)
         parameters |= assumed.parameters
-    is_newest_first = request.order == "desc"
     if request.after is not None:
+        is_newest_first = request.order == "desc"
         held.append(
             sql.SQL("p.time {} %(after_time)s AND (p.time, p.series_id) {} (%(after_time)s, %(after_series)s)").format(
                 sql.SQL("<=" if is_newest_first else ">="), sql.SQL("<" if is_newest_first else ">")
@@ -74,7 +80,7 @@ def points(
             start=sql.Placeholder("start"),
             end=sql.Placeholder("end"),
             conditions=sql.SQL(" AND ").join(held),
-            direction=sql.SQL("DESC" if is_newest_first else "ASC"),
+            order=sql.SQL(ORDERS[request.order]),
             limit=sql.Placeholder("limit"),
         ),
         parameters,

@@ -1,7 +1,8 @@
 """The request for points themselves: those of one measurement for which conditions on their fields hold. Pure.
 
 Points are sorted by time, and those of one moment by their series' id: so they are read in pages, `after` being the
-time and the id of the last point seen.
+time and the id of the last point seen. To sort many costs as much as to find them: who wants them all, in whatever
+order, can do without.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from query.parameters import (
 from query.times import ALLOWED_TIMES, RFC3339, parse_time, shortened, written
 
 Comparison = Literal[">", ">=", "<", "<=", "=", "!="]
+Order = Literal["asc", "desc", "any"]
 
 WHERE = re.compile(r"(.*[^<>!=\s])\s*(>=|<=|!=|>|<|=)\s*(\S+)", re.DOTALL)
 ALLOWED_WHERE = "a metric, one of > >= < <= = !=, and a number: cpu.usage_user>90; repeatable, all must hold"
@@ -65,7 +67,15 @@ def _condition(value: object) -> Condition:
     return Condition(match[1].strip(), cast(Comparison, match[2]), number(match[3]))
 
 
+def _order(value: Order, info: ValidationInfo) -> Order:
+    if value == "any" and info.data.get("limit") is not None:
+        raise ValueError("points in any order are not read in pages, and limit asks for one")
+    return value
+
+
 def _place(value: object, info: ValidationInfo) -> Place:
+    if info.data.get("order") == "any":
+        raise ValueError("points in any order are not read in pages")
     match = PLACE.fullmatch(value) if isinstance(value, str) else None
     if match is None or RFC3339.fullmatch(match[1]) is None or int(match[2]) > LARGEST_ID:
         raise ValueError(f"{shortened(str(value))!r} is no place")
@@ -101,7 +111,10 @@ class PointsRequest(ListRequest):
     end: Moment = Field(as_written("now"), description=ALLOWED_TIMES)
     start: Start = Field(as_written(None), description=ALLOWED_TIMES)
     match: Matchers = Field((), description=ALLOWED_MATCHERS)
-    order: Literal["asc", "desc"] = Field("asc", description="asc: the oldest first; desc: the newest first")
+    order: Annotated[Order, AfterValidator(_order)] = Field(
+        "asc",
+        description="asc: the oldest first; desc: the newest first; any: as they are found, without limit and after",
+    )
     after: Annotated[InstanceOf[Place], BeforeValidator(_place)] | None = Field(
         None, description=f"{ALLOWED_PLACES}; absent means the first page"
     )

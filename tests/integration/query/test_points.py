@@ -129,6 +129,23 @@ async def test_pages(query: Query, stored: Database) -> None:
     assert len(pages) > 100
 
 
+async def test_points_in_any_order(database: str, stored: Database, serve_query: ServeQuery) -> None:
+    """All of them are there once, known before or not; more than the bound are refused, as in any other order."""
+    stored.store("cpu", FLEET)
+    query = await serve_query(database, max_values=2 * len(FLEET))
+    await query.until_ready()
+    for parameters in ({"measurement": "cpu"}, {"where": "cpu.user>50"}, {"where": "cpu.user>50"}):
+        sorted_ones = await found(query, **parameters)
+        answer = await found(query, **parameters, order="any")
+        assert sorted(answer["points"], key=lambda row: row[:2]) == sorted_ones["points"]
+        assert answer["next"] is None
+    assert (await found(query, where="cpu.user>1000", order="any"))["points"] == []
+    bounded = await serve_query(database, max_values=100)
+    await bounded.until_ready()
+    status, answer = await bounded.get("/api/v1/points", {**RANGE, "measurement": "cpu", "order": "any"})
+    assert (status, answer["code"], answer["limit"]) == (400, "limit", "QUERY_MAX_VALUES")
+
+
 async def test_what_is_not_there(query: Query, stored: Database) -> None:
     """Names that do not exist, or not in one measurement, are told with their parameter."""
     stored.store("cpu", FLEET[:1])

@@ -10,6 +10,7 @@ from query.points import Condition, Place, PointsRequest
 from service.errors import BadRequest
 
 NOW = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
+PLACE = "2026-11-22T08:00:00Z,17"
 
 
 def ask(**parameters: Any) -> PointsRequest:
@@ -79,6 +80,8 @@ def test_a_place_is_what_the_answer_has_written() -> None:
         ({"measurement": "m", "after": "2026-13-01T00:00:00Z,17"}, "after", "is not a time"),
         ({"measurement": "m", "after": "2026-11-22T08:00:00Z,9999999999"}, "after", "is no place"),
         ({"measurement": "m", "order": "up"}, "order", "'up' is not known; allowed: asc"),
+        ({"measurement": "m", "order": "any", "limit": 5}, "order", "points in any order are not read in pages"),
+        ({"measurement": "m", "order": "any", "after": PLACE}, "after", "points in any order are not read in pages"),
         ({"measurement": "m", "limit": 0}, "limit", "0 is not above 0"),
         ({"measurement": "m", "start": "now"}, "start", "is not before end"),
         ({"measurement": "m", "fn": "avg"}, "fn", "there is no such parameter"),
