@@ -20,7 +20,7 @@ up: .venv/runtime.stamp ## run Tidemark: its database, ingest, query and this ho
 	@$(RUN)/python -m sql up || [ $$? -eq 130 ]
 
 test: check ## check everything, then run all tests, two at a time
-	@$(RUN)/python -m pytest --numprocesses 2
+	@$(RUN)/python -m pytest --numprocesses 3
 
 check: .venv/dev.stamp ## style, types and import contracts
 	@$(RUN)/ruff check --quiet .
