@@ -53,8 +53,15 @@ class OverHttp(Asked):
         """The path and the query string."""
 
     def ask(self, question: Question) -> tuple[float, bytes]:
-        """Ask, and read to the end."""
+        """Ask and read to the end; once more where the connection was closed: VictoriaMetrics does so with old ones."""
         target = self.target(question)
+        try:
+            return self._ask(target)
+        except http.client.RemoteDisconnected:
+            self._connection.close()
+            return self._ask(target)
+
+    def _ask(self, target: str) -> tuple[float, bytes]:
         began = time.perf_counter()
         self._connection.request("GET", target)
         answer = self._connection.getresponse()

@@ -81,10 +81,14 @@ class Form:
     def pack(self, rows: Iterable[Row]) -> bytes:
         """Rows in little room. Raises `UnkeepableError`."""
         place = self.tags
-        kept = [row[:place] + row[place + 1 :] for row in rows] if self.is_window else list(rows)
-        if any(isinstance(value, float) and not math.isfinite(value) for row in kept for value in row):
-            raise UnkeepableError
-        return orjson.dumps(kept)
+        return _packed([row[:place] + row[place + 1 :] for row in rows] if self.is_window else list(rows))
+
+    def pack_all(self, rows: Iterable[Row]) -> bytes:
+        """The same of rows of several windows, with where each begins. Raises `UnkeepableError`."""
+        place = self.tags
+        if not self.has_start:
+            return _packed(list(rows))
+        return _packed([(*row[:place], microseconds(row[place]), *row[place + 1 :]) for row in rows])
 
     def unpack(self, data: bytes, start: datetime | None) -> list[Row]:
         """The rows that were packed, `start` being that of their window. Raises `ValueError` for what are none."""
@@ -106,6 +110,12 @@ def in_order(slots: Iterable[Sequence[Row]], tags: int) -> list[Row]:
         for row in rows:
             by_tags.setdefault(row[:tags], []).append(row)
     return [row for series in sorted(by_tags) for row in by_tags[series]]
+
+
+def _packed(rows: list[Row]) -> bytes:
+    if any(isinstance(value, float) and not math.isfinite(value) for row in rows for value in row):
+        raise UnkeepableError
+    return orjson.dumps(rows)
 
 
 def _reach(since: int, oldest: int | None, is_complete: bool) -> Reach:

@@ -35,6 +35,8 @@ from query.tables import BATCH_ROWS, Batches, Row
 
 MOST_RUNS = 3
 """Statements that compute what is missing of an answer; where it would take more, some of what is there is computed."""
+SMALL_ROWS = 2000
+"""So few rows of an answer are told from others by themselves; of more, the parts that they are kept in are."""
 MOST_FLIGHTS = 3
 """How often somebody waits for others who compute the same."""
 
@@ -239,15 +241,16 @@ class Reuse:
         slots = wanted.slots
         outcome: Outcome = "hit" if not computed else "partial" if wanted.found else "miss"
         self._instruments.cache_slots.labels("computed").inc(len(computed))
-        entries = self._packed(wanted, computed)
-        is_kept = bool(wanted.found) or seconds >= self._settings.cache_min_seconds
-        kept = {slots.key(place): entry for place, entry in entries.items()} if is_kept else None
-        if kept:
-            await self._cache.put(kept)
         rows_of = {**wanted.rows, **{place: one.rows for place, one in computed.items()}}
         ordered = [rows_of[place] for place in range(len(slots.ranges))]
         answer = ordered[0] if len(ordered) == 1 else in_order(ordered, slots.form.tags)
-        return Reused(_in_batches(answer), outcome, _tag(wanted, entries)), kept
+        is_kept = bool(wanted.found) or seconds >= self._settings.cache_min_seconds
+        # To pack what is not kept would take longer than to compute it did.
+        entries = self._packed(wanted, computed) if is_kept or len(answer) > SMALL_ROWS else {}
+        kept = {slots.key(place): entry for place, entry in entries.items()} if is_kept else None
+        if kept:
+            await self._cache.put(kept)
+        return Reused(_in_batches(answer), outcome, _tag(wanted, answer, entries)), kept
 
     async def _computed(self, wanted: Wanted) -> dict[int, Computed] | Batches:
         """By place, what is not found; or the rows of the whole answer as they come, when they are too many to hold."""
@@ -317,12 +320,20 @@ def _told(rows: list[Row], near: datetime | None, far: datetime | None) -> Compu
     return Computed(reach.without(rows), reach.told(rows, near, far))
 
 
-def _tag(wanted: Wanted, entries: Mapping[int, Entry]) -> str | None:
+def _tag(wanted: Wanted, answer: Sequence[Row], entries: Mapping[int, Entry]) -> str | None:
     """What tells the rows of a settled range from others."""
-    packed = {**wanted.found, **entries}
-    if not wanted.is_settled or len(packed) < len(wanted.slots.ranges):
+    if not wanted.is_settled:
         return None
     digest = hashlib.blake2b(wanted.slots.fingerprint, digest_size=16)
+    if len(answer) <= SMALL_ROWS:
+        try:
+            digest.update(wanted.slots.form.pack_all(answer))
+        except UnkeepableError:
+            return None
+        return digest.hexdigest()
+    packed = {**wanted.found, **entries}
+    if len(packed) < len(wanted.slots.ranges):
+        return None
     for place in range(len(wanted.slots.ranges)):
         digest.update(packed[place].rows)
     return digest.hexdigest()

@@ -23,6 +23,9 @@ NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
 LOCK = "SELECT pg_advisory_lock(hashtextextended('tidemark.migrate', 0))"
 
+LOCK_CATALOG = "SELECT pg_advisory_xact_lock(hashtextextended('tidemark.catalog', 0))"
+"""As `catalog.lock_catalog`, which the first files lack: nobody makes measurements or fields while one is applied."""
+
 LEDGER = """
     CREATE SCHEMA IF NOT EXISTS catalog;
     CREATE TABLE IF NOT EXISTS catalog.migration (
@@ -139,6 +142,7 @@ def _verify(wanted: list[Migration], known: dict[int, tuple[str, str]]) -> None:
 def _apply(connection: psycopg.Connection, migration: Migration) -> None:
     try:
         with connection.transaction():
+            connection.execute(LOCK_CATALOG)
             # The text is a file of this package, not anybody's input.
             connection.execute(migration.text)
             connection.execute(

@@ -127,14 +127,14 @@ AS $$
         SELECT r.view_name, w.width, w.piece,
                greatest(date_bin(w.width, greatest(r.settled_before, c.oldest), 'epoch'),
                         date_bin(w.width, now() - (j.config ->> 'start_offset')::interval + w.width, 'epoch')) AS low,
-               date_bin(w.width, least(windows_to_repeat.until, c.newest) + w.width - interval '1 microsecond', 'epoch') AS high
+               date_bin(w.width, windows_to_repeat.until + w.width - interval '1 microsecond', 'epoch') AS high
         FROM catalog.rollup r
         JOIN catalog.measurement m ON m.id = r.measurement_id
         JOIN (VALUES ('10m', interval '10 minutes', interval '1 day'), ('1h', '1 hour', '7 days')) AS w (name, width, piece)
             ON w.name = r.width
         JOIN timescaledb_information.jobs j ON j.hypertable_schema = 'rollups' AND j.hypertable_name = r.view_name
             AND j.proc_name = 'policy_refresh_continuous_aggregate',
-        LATERAL (SELECT min(c.range_start) AS oldest, max(c.range_end) AS newest FROM timescaledb_information.chunks c
+        LATERAL (SELECT min(c.range_start) AS oldest FROM timescaledb_information.chunks c
                  WHERE c.hypertable_schema = 'points' AND c.hypertable_name = m.name) c
         WHERE r.id = wanted_rollup AND c.oldest < windows_to_repeat.until
     )

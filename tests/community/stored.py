@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from sql import rollups
+from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS
 
 DISAGREEMENTS = sql.SQL("""
     WITH state AS (
@@ -188,6 +190,13 @@ class Measurement:
                 self.rollups()[rollup],
             )
         )
+
+    def until_valid(self, rollup: str, start: str, end: str) -> None:
+        """Wait until that is so: a job of the server's own may just have in hand what was changed."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not self.is_valid(rollup, start, end):
+            assert time.monotonic() < deadline, (rollup, start, end, self.valid(rollup))
+            time.sleep(POLL_SECONDS)
 
     def disagreements(self, field: str = "f") -> list[tuple[Any, ...]]:
         """The windows since raw points are whole where a rollup that is said to hold differs from its points."""

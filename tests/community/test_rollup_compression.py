@@ -69,7 +69,7 @@ def test_late_points_reach_them(old: Measurement) -> None:
     assert old.is_valid("10m_1", "61 days", "1 hour")
     assert old.is_valid("1h_1", "61 days", "3 hours")
     assert old.disagreements() == []
-    assert due(old) == 2
+    assert due(old) in (2, 3)  # one of hours, and of ten minutes two where weeks meet on that day
     compress(old)
     assert due(old) == 0
     assert old.disagreements() == []

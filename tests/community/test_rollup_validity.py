@@ -82,8 +82,8 @@ def test_a_rollup_holds_where_it_is_said_to(stored: Stored, steps: list[tuple[st
         assert m.disagreements() == [], step
     m.refresh()
     assert m.disagreements() == []
-    assert m.is_valid("10m_1", "47 hours", "15 minutes")
-    assert m.is_valid("1h_1", "46 hours", "2 hours 5 minutes")
+    m.until_valid("10m_1", "47 hours", "15 minutes")
+    m.until_valid("1h_1", "46 hours", "2 hours 5 minutes")
 
 
 CHECKS = 60
@@ -124,5 +124,5 @@ def test_it_holds_at_every_moment(community_url: str) -> None:
         m.refresh()
         assert found == [[]] * CHECKS
         assert m.disagreements() == []
-        assert m.is_valid("10m_1", "29 hours", "15 minutes")
+        m.until_valid("10m_1", "29 hours", "15 minutes")
         m.stored.close()

@@ -62,8 +62,8 @@ def test_they_hold_what_their_points_do(stored: Stored) -> None:
     m.run("compression")
     assert not m.is_valid("10m_1", "29 hours", "1 hour")
     m.refresh()
-    assert m.is_valid("10m_1", "29 hours", "15 minutes")
-    assert m.is_valid("1h_1", "29 hours", "2 hours 5 minutes")
+    m.until_valid("10m_1", "29 hours", "15 minutes")
+    m.until_valid("1h_1", "29 hours", "2 hours 5 minutes")
     assert m.disagreements("f") == m.disagreements("g") == []
     assert count(m, "10m_1") > 28 * 60 * 3
 
@@ -74,16 +74,16 @@ def test_late_points_anywhere_are_rolled_up(stored: Stored) -> None:
     m.fill("29 days", "0 days", "1 hour")
     m.refresh()
     for start, end in (("28 days", "27 days"), ("40 hours", "39 hours"), ("30 minutes", "20 minutes")):
-        assert m.is_valid("10m_1", start, end)
+        m.until_valid("10m_1", start, end)
         m.fill(start, end, "5 minutes")
         assert not m.is_valid("10m_1", start, end)
         assert not m.is_valid("1h_1", start, end)
         assert m.disagreements() == []
     m.run("refresh_continuous_aggregate", "10m_1")
-    assert m.is_valid("10m_1", "28 days", "15 minutes")
+    m.until_valid("10m_1", "28 days", "15 minutes")
     assert not m.is_valid("1h_1", "28 days", "27 days")
     m.run("refresh_continuous_aggregate", "1h_1")
-    assert m.is_valid("1h_1", "28 days", "2 hours 5 minutes")
+    m.until_valid("1h_1", "28 days", "2 hours 5 minutes")
     assert m.disagreements() == []
 
 
@@ -113,8 +113,8 @@ def test_they_outlive_their_points(stored: Stored) -> None:
     m.refresh()
     m.refresh()
     assert {rollup: count(m, rollup, "80 hours") for rollup in before} == before
-    assert m.is_valid("10m_1", "99 hours", "15 minutes")
-    assert m.is_valid("1h_1", "98 hours", "2 hours 5 minutes")
+    m.until_valid("10m_1", "99 hours", "15 minutes")
+    m.until_valid("1h_1", "98 hours", "2 hours 5 minutes")
     assert m.disagreements() == []
 
 
@@ -123,7 +123,7 @@ def test_they_expire(stored: Stored) -> None:
     m = stored.new(retain_raw="forever", rollup_10m="forever", rollup_1h="forever", chunk_interval="1d")
     m.fill("70 days", "0 days", "6 hours")
     m.refresh()
-    assert m.is_valid("1h_1", "69 days", "1 days")
+    m.until_valid("1h_1", "69 days", "1 days")
     stored.set_policy(m.name, retain_raw="1d", rollup_10m="10d", rollup_1h="60d", chunk_interval="1d")
     m.apply()
     for relation in (None, "10m_1", "1h_1"):
@@ -131,9 +131,9 @@ def test_they_expire(stored: Stored) -> None:
     assert count(m, "10m_1", "19 days") == 0
     assert count(m, "10m_1", "8 days") > 0
     assert count(m, "1h_1", "50 days") > 0
-    assert m.is_valid("10m_1", "9 days", "1 days")
+    m.until_valid("10m_1", "9 days", "1 days")
     assert not m.is_valid("10m_1", "11 days", "1 days")
-    assert m.is_valid("1h_1", "59 days", "1 days")
+    m.until_valid("1h_1", "59 days", "1 days")
     assert not m.is_valid("1h_1", "61 days", "1 days")
     stored.set_policy(m.name, retain_raw="1d", rollup_10m="30d", rollup_1h="60d", chunk_interval="1d")
     m.apply()
@@ -156,7 +156,7 @@ def test_what_is_kept_longer_is_not_taken_from_the_rollups(stored: Stored) -> No
     assert m.apply() == ["raw points kept 60d"]
     m.refresh()
     assert (count(m, "10m_1", "4 days"), count(m, "1h_1", "4 days")) == before
-    assert m.is_valid("10m_1", "5 days", "15 minutes")
+    m.until_valid("10m_1", "5 days", "15 minutes")
     assert m.disagreements() == []
 
 
@@ -174,7 +174,7 @@ def test_fields_that_come_later_are_gathered(stored: Stored) -> None:
     }
     m.fill("5 hours", "0 hours", field="late_3")
     m.refresh()
-    assert m.is_valid("10m_2", "4 hours", "15 minutes")
+    m.until_valid("10m_2", "4 hours", "15 minutes")
     assert m.disagreements("late_3") == []
     m.grow("latest")
     age(m, 0, "latest")
@@ -212,7 +212,7 @@ def test_more_fields_than_a_row_has_room_for(stored: Stored) -> None:
     )
     m.refresh()
     assert m.disagreements("field_0") == m.disagreements("field_449") == []
-    assert m.is_valid("1h_3", "4 hours", "2 hours 5 minutes")
+    m.until_valid("1h_3", "4 hours", "2 hours 5 minutes")
 
 
 def test_they_can_be_turned_off_and_on(stored: Stored) -> None:
@@ -231,7 +231,7 @@ def test_they_can_be_turned_off_and_on(stored: Stored) -> None:
     m.apply()
     assert not m.is_valid("1h_1", "19 hours", "2 hours 5 minutes")
     m.refresh()
-    assert m.is_valid("1h_1", "19 hours", "2 hours 5 minutes")
+    m.until_valid("1h_1", "19 hours", "2 hours 5 minutes")
     assert m.disagreements() == []
 
 
@@ -251,8 +251,8 @@ def test_points_do_not_expire_before_they_are_rolled_up(stored: Stored) -> None:
     m.refresh()
     assert m.apply() == ["raw points kept 2d"]
     m.run("retention")
-    assert m.is_valid("10m_1", "8 days", "15 minutes")
-    assert m.is_valid("1h_1", "8 days", "2 hours 5 minutes")
+    m.until_valid("10m_1", "8 days", "15 minutes")
+    m.until_valid("1h_1", "8 days", "2 hours 5 minutes")
     assert count(m, "1h_1", "4 days") == pytest.approx(5 * 24 * 3, abs=6)
     m.refresh()
     assert count(m, "1h_1", "4 days") == pytest.approx(5 * 24 * 3, abs=6)
@@ -294,14 +294,14 @@ def test_another_timescaledb_is_not_trusted(stored: Stored) -> None:
     m = stored.new(retain_raw="1d")
     m.fill("20 hours", "0 hours")
     m.refresh()
-    assert m.is_valid("10m_1", "19 hours", "15 minutes")
+    m.until_valid("10m_1", "19 hours", "15 minutes")
     known = stored.value("SELECT pg_get_functiondef('catalog.knows_invalidations'::regproc)")
     stored.rows(
         "CREATE OR REPLACE FUNCTION catalog.knows_invalidations() RETURNS boolean LANGUAGE sql AS 'SELECT false'"
     )
     try:
         assert not m.is_valid("10m_1", "19 hours", "15 minutes")
-        assert m.is_valid("10m_1", "3 days", "25 hours")
+        m.until_valid("10m_1", "3 days", "25 hours")
     finally:
         stored.connection.execute(known)
-    assert m.is_valid("10m_1", "19 hours", "15 minutes")
+    m.until_valid("10m_1", "19 hours", "15 minutes")
