@@ -37,6 +37,8 @@ MOST_RUNS = 3
 """Statements that compute what is missing of an answer; where it would take more, some of what is there is computed."""
 SMALL_ROWS = 2000
 """So few rows of an answer are told from others by themselves; of more, the parts that they are kept in are."""
+MOST_CHEAP = 10_000
+"""Questions that are remembered to be cheap; all are forgotten when there would be more."""
 MOST_FLIGHTS = 3
 """How often somebody waits for others who compute the same."""
 
@@ -123,6 +125,8 @@ class Reuse:
         self._settings = settings
         self._instruments = instruments
         self._flights: dict[bytes, asyncio.Future[Mapping[bytes, Entry] | None]] = {}
+        self._cheap: set[tuple[bytes, timedelta]] = set()
+        """What took less time last than is worth keeping, and of which nothing was kept."""
 
     async def rows(
         self,
@@ -147,9 +151,23 @@ class Reuse:
             return Reused(_streamed(slots, [], compute(slots.start, slots.end)), "bypass")
         most = min(max_rows, self._settings.cache_max_rows)
         wanted = Wanted(slots, keepable, measurement_id, compute, most, stamp, raw_from, assumed)
-        reused = await self._reused(wanted)
+        reused = await (self._anew(wanted) if slots.question in self._cheap else self._reused(wanted))
         self._instruments.cache_requests.labels(reused.outcome).inc()
         return reused
+
+    async def _anew(self, wanted: Wanted) -> Reused:
+        """The answer as if there were no cache: to look for many windows takes longer than to compute cheap ones."""
+        slots = wanted.slots
+        began = time.perf_counter()
+        rows, rest = await self._gathered(wanted, slots.start, slots.end)
+        seconds = time.perf_counter() - began
+        if rest is not None or len(rows) > SMALL_ROWS or seconds >= self._settings.cache_min_seconds:
+            self._cheap.discard(slots.question)
+        if rest is not None:
+            return Reused(_streamed(slots, rows, rest), "miss")
+        self._instruments.cache_slots.labels("computed").inc(len(slots.ranges))
+        answer = rows if slots.since is None else reach.without(rows)
+        return Reused(_in_batches(answer), "miss", _tag(wanted, answer, {}))
 
     async def _reused(self, wanted: Wanted) -> Reused:
         fresh: Mapping[bytes, Entry] | None = {}
@@ -245,12 +263,19 @@ class Reuse:
         ordered = [rows_of[place] for place in range(len(slots.ranges))]
         answer = ordered[0] if len(ordered) == 1 else in_order(ordered, slots.form.tags)
         is_kept = bool(wanted.found) or seconds >= self._settings.cache_min_seconds
+        if not is_kept and len(answer) <= SMALL_ROWS:
+            self._remember_cheap(slots.question)
         # To pack what is not kept would take longer than to compute it did.
         entries = self._packed(wanted, computed) if is_kept or len(answer) > SMALL_ROWS else {}
         kept = {slots.key(place): entry for place, entry in entries.items()} if is_kept else None
         if kept:
             await self._cache.put(kept)
         return Reused(_in_batches(answer), outcome, _tag(wanted, answer, entries)), kept
+
+    def _remember_cheap(self, question: tuple[bytes, timedelta]) -> None:
+        if len(self._cheap) >= MOST_CHEAP:
+            self._cheap.clear()
+        self._cheap.add(question)
 
     async def _computed(self, wanted: Wanted) -> dict[int, Computed] | Batches:
         """By place, what is not found; or the rows of the whole answer as they come, when they are too many to hold."""

@@ -71,6 +71,11 @@ class Slots:
         """From when on points are looked at when the ranges from `start` on are computed by themselves."""
         return None if self.since is None else max(self.since, start - self.lookback)
 
+    @property
+    def question(self) -> tuple[bytes, timedelta]:
+        """The same for what asks the same of a range as long."""
+        return self.fingerprint, self.end - self.start
+
     def key(self, place: int) -> bytes:
         """By what a range is known."""
         start, end = self.ranges[place]

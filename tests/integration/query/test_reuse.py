@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.query.conftest import DEADLINE_SECONDS, Database, ServeQuery
+from tests.integration.query.conftest import DEADLINE_SECONDS, Database, ServeBoth, ServeQuery
 from tests.integration.query.panels import Both, ask, at, points, window
 
 
@@ -81,6 +81,22 @@ async def test_late_points_are_seen(both: Both) -> None:
         assert await both.reused() - before >= 58
         assert asked.headers["ETag"] != first.headers["ETag"]
     assert (await both.same(**panel, **settled)).reuse == "hit"
+
+
+@pytest.mark.parametrize("fn", ["max,count", "rate,increase"])
+async def test_what_is_cheap_is_computed_each_time(stored: Database, serve_both: ServeBoth, fn: str) -> None:
+    """Nothing of it is kept, or looked for; it has a tag all the same, which a late point changes."""
+    stored.store("cpu", points(timedelta(hours=3), timedelta(0), timedelta(seconds=10)))
+    both = await serve_both(cache_min_seconds=DEADLINE_SECONDS)
+    panel: dict[str, Any] = {"metric": "cpu.usage", "fn": fn, "by": "host", "step": "5m"}
+    settled = window(timedelta(hours=1), datetime.now(UTC) - timedelta(minutes=10))
+    asked = [await both.same(**panel, **settled) for _ in range(3)]
+    assert {one.reuse for one in asked} == {"miss"}
+    (tag,) = {one.headers["ETag"] for one in asked}
+    assert (await ask(both.keeping, known=tag, **panel, **settled)).status == 304
+    await both.write(f"cpu,host=web-1 usage=1000 {int(at(timedelta(minutes=30)).timestamp())}")
+    assert (await both.same(**panel, **settled)).headers["ETag"] != tag
+    assert await both.keeping.counted("query_statement_seconds_count", statement="changes") == 0
 
 
 async def test_late_points_of_others_change_nothing(both: Both) -> None:
