@@ -218,7 +218,7 @@ def run_jobs(connection: Connection, measurement: str, job: str) -> float:
         raise SystemExit(f"{measurement} has no job {job}")
     began = time.perf_counter()
     for (job_id,) in jobs:
-        connection.execute("CALL run_job(%s)", (job_id,))
+        connection.execute("CALL public.run_job(%s)", (job_id,))
     seconds = time.perf_counter() - began
     for repeat in rollups.unsettled(connection):
         rollups.settle(connection, repeat)

@@ -1,7 +1,7 @@
 """Reuses what was computed before, where it still holds, and computes the rest (cache-aside).
 
 1. An answer's slots (`slots`) are looked for in the cache. Where nothing is found, the answer is computed as if there
-   were no cache, at no cost; what was dear is kept.
+   were no cache; what was dear is kept, and what was cheap is not looked for next time.
 2. Where something is found, the server is asked what was changed late (`changes`): what that meets is computed anew, so
    that a point is in every answer that is asked for after its acknowledgement. So is what is older than a maximum age:
    who writes into the points around ingest notes nothing.

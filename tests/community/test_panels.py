@@ -9,17 +9,12 @@ import psycopg
 import pytest
 
 from bench.macros import RANGES, Panel
-from sql import rollups
+from bench.storage import REFRESH, run_jobs
 from tests.community.stored import Stored, connected, in_webassembly
 from tests.integration.grafana import fleet
 from tests.integration.grafana.test_panels import TARGETS, VARIABLES
 from tests.integration.grafana.work import ROWS, most_pages, work
 
-REFRESH = """
-    SELECT job_id FROM timescaledb_information.jobs JOIN catalog.rollup ON hypertable_name = view_name
-    WHERE hypertable_schema = 'rollups' AND proc_name = 'policy_refresh_continuous_aggregate' ORDER BY width, part
-"""
-"""The hour's are made of those of ten minutes, which come first: '10m' < '1h'."""
 CHUNKS = "SELECT chunk_name, hypertable_schema FROM timescaledb_information.chunks WHERE hypertable_schema = 'points'"
 MADE_OF = """
     SELECT c.chunk_name, r.width FROM timescaledb_information.chunks c
@@ -62,10 +57,7 @@ def rolled(community_url: str) -> Iterator[Rolled]:
         try:
             for name in names:
                 stored.rows("SELECT catalog.apply_policy(%s)", name)
-            for (job,) in stored.rows(REFRESH):
-                connection.execute(f"CALL public.run_job({job})".encode())
-            for repeat in rollups.unsettled(connection):
-                rollups.settle(connection, repeat)
+                run_jobs(connection, name, REFRESH)
             connection.execute("ANALYZE")
             rolled = Rolled(connection, now)
             connection.execute("SET ROLE grafana_reader; SET search_path = metrics, public")
