@@ -12,17 +12,16 @@ from __future__ import annotations
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import sql
 
-from query.conditions import Statement
 from query.tables import Batches, Row
 from service.errors import Unavailable
 
-EPOCH = sql.SQL("catalog.epoch() = {}")
-KEPT = sql.SQL("catalog.raw_from({}) <= {}")
-FIELDS = sql.SQL("(SELECT count(*) FROM catalog.field f WHERE f.measurement_id = {}) = {}")
+EPOCH = sql.SQL("catalog.epoch() = %(assumed_epoch)s")
+KEPT = sql.SQL("catalog.raw_from(%(assumed_of)s) <= %(assumed_kept_from)s")
+FIELDS = sql.SQL("(SELECT count(*) FROM catalog.field f WHERE f.measurement_id = %(assumed_of)s) = %(assumed_fields)s")
 
 
 class OutdatedError(Exception):
@@ -31,6 +30,17 @@ class OutdatedError(Exception):
 
 class Changed(Unavailable):
     """What a statement reads is not there any more, though it was when it was looked up."""
+
+
+class Taken(NamedTuple):
+    """What is taken for granted beside the epoch."""
+
+    kept_from: bool
+    fields: bool
+
+    def text(self) -> sql.Composed:
+        """The condition that it holds, which a statement looks at once and not for each row."""
+        return sql.SQL(" AND ").join([EPOCH, *([KEPT] if self.kept_from else []), *([FIELDS] if self.fields else [])])
 
 
 @dataclass(slots=True)
@@ -53,17 +63,19 @@ class Assumption:
             raise OutdatedError
         self.is_checked = True
 
-    def condition(self) -> Statement:
-        """The same for a statement, which looks once and not for each row."""
-        held = [EPOCH.format(sql.Placeholder("assumed_epoch"))]
-        parameters: dict[str, Any] = {"assumed_epoch": self.epoch, "assumed_of": self.measurement_id}
-        if self.kept_from is not None:
-            held.append(KEPT.format(sql.Placeholder("assumed_of"), sql.Placeholder("assumed_kept_from")))
-            parameters["assumed_kept_from"] = self.kept_from
-        if self.fields is not None:
-            held.append(FIELDS.format(sql.Placeholder("assumed_of"), sql.Placeholder("assumed_fields")))
-            parameters["assumed_fields"] = self.fields
-        return Statement(sql.SQL(" AND ").join(held), parameters)
+    @property
+    def taken(self) -> Taken:
+        """What of it a statement has to check."""
+        return Taken(kept_from=self.kept_from is not None, fields=self.fields is not None)
+
+    def parameters(self) -> dict[str, Any]:
+        """The values of the condition."""
+        return {
+            "assumed_epoch": self.epoch,
+            "assumed_of": self.measurement_id,
+            "assumed_kept_from": self.kept_from,
+            "assumed_fields": self.fields,
+        }
 
 
 async def checked(batches: Batches, assumed: Assumption) -> Batches:

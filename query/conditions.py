@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, LiteralString
+from typing import Any, Literal, LiteralString, NamedTuple
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -20,6 +20,8 @@ OPERATORS: dict[Operator, LiteralString] = {"=": "=", "!=": "<>", "=~": "~", "!~
 WORDS = re.compile(r"[A-Za-z0-9_:/@ -]*(?:\|[A-Za-z0-9_:/@ -]*)*")
 """A regular expression that only lists values: nothing in it has another meaning than itself."""
 
+OF_MEASUREMENT = sql.SQL("s.measurement_id = %(measurement)s AND {}")
+
 CHECK_REGEX: LiteralString = "SELECT '' ~ %(plain)s, '' ~ %(anchored)s"
 """Compiles a regular expression as written too: anchored, `a)|(b` would be well formed and match too much."""
 
@@ -28,8 +30,17 @@ CHECK_REGEX: LiteralString = "SELECT '' ~ %(plain)s, '' ~ %(anchored)s"
 class Statement:
     """A statement and its parameters."""
 
-    text: sql.Composed
+    text: sql.SQL | sql.Composed
     parameters: dict[str, Any]
+
+
+class Form(NamedTuple):
+    """What the text of a matcher's condition depends on."""
+
+    way: Literal["host", "contains", "list", "compared"]
+    """The first two find their index."""
+    operator: Operator
+    is_host: bool
 
 
 def is_list(matcher: Matcher) -> bool:
@@ -52,47 +63,64 @@ def identifier(*parts: str) -> sql.Identifier:
 def conditions(measurement_id: int, match: Sequence[Matcher]) -> Statement:
     """What holds for the rows of catalog.series that every matcher chooses, in one measurement."""
     chosen = matching(match)
-    return Statement(
-        sql.SQL("s.measurement_id = %(measurement)s AND {}").format(chosen.text),
-        {**chosen.parameters, "measurement": measurement_id},
-    )
+    return Statement(OF_MEASUREMENT.format(chosen.text), {**chosen.parameters, "measurement": measurement_id})
 
 
 def matching(match: Sequence[Matcher]) -> Statement:
     """What holds for the rows of catalog.series that every matcher chooses, whichever their measurement."""
-    found = [_condition(number, matcher) for number, matcher in enumerate(match)]
-    parameters: dict[str, Any] = {}
-    for one in found:
-        parameters.update(one.parameters)
-    return Statement(sql.SQL(" AND ").join([one.text for one in found] or [sql.SQL("true").format()]), parameters)
+    return Statement(text_of(forms(match)), values_of(match))
 
 
-def _condition(number: int, matcher: Matcher) -> Statement:
-    tag, value = f"tag_{number}", f"match_{number}"
+def forms(match: Sequence[Matcher]) -> tuple[Form, ...]:
+    """What the text of matchers' conditions depends on."""
+    return tuple(_form(matcher) for matcher in match)
+
+
+def text_of(match: Sequence[Form]) -> sql.Composed:
+    """The condition that every matcher of these forms chooses a row s."""
+    held = [_condition(number, one) for number, one in enumerate(match)]
+    return sql.SQL(" AND ").join(held or [sql.SQL("true").format()])
+
+
+def values_of(match: Sequence[Matcher]) -> dict[str, Any]:
+    """The values of the same."""
+    found: dict[str, Any] = {}
+    for number, matcher in enumerate(match):
+        form, value = _form(matcher), f"match_{number}"
+        found |= {f"tag_{number}": matcher.tag, value: matcher.value}
+        if form.way == "contains":
+            found[value] = Jsonb({matcher.tag: matcher.value})
+        elif form.way == "list":
+            found[value] = matcher.value.split("|")
+        elif matcher.is_regex:
+            found[value] = anchored(matcher.value)
+    return found
+
+
+def _form(matcher: Matcher) -> Form:
+    is_host = matcher.tag == HOST
     if matcher.operator == "=" and matcher.value:
-        # In these two forms the condition finds its index.
-        if matcher.tag == HOST:
-            return Statement(sql.SQL("s.host = {}").format(sql.Placeholder(value)), {value: matcher.value})
-        return Statement(
-            sql.SQL("s.tags @> {}").format(sql.Placeholder(value)),
-            {value: Jsonb({matcher.tag: matcher.value})},
-        )
-    if is_list(matcher):
+        return Form("host" if is_host else "contains", matcher.operator, is_host)
+    return Form("list" if is_list(matcher) else "compared", matcher.operator, is_host)
+
+
+def _condition(number: int, form: Form) -> sql.Composed:
+    tag, value = tag_value(f"tag_{number}", is_host=form.is_host), sql.Placeholder(f"match_{number}")
+    if form.way == "host":
+        return sql.SQL("s.host = {}").format(value)
+    if form.way == "contains":
+        return sql.SQL("s.tags @> {}").format(value)
+    if form.way == "list":
         # Comparing with a list takes a fraction of what the expression would, for each series there is.
-        compared = sql.SQL("{} = ANY ({})" if matcher.operator == "=~" else "{} <> ALL ({})")
-        return Statement(
-            compared.format(tag_value(matcher.tag, tag), sql.Placeholder(value)),
-            {tag: matcher.tag, value: matcher.value.split("|")},
-        )
-    operator = sql.SQL(OPERATORS[matcher.operator])
-    return Statement(
-        sql.SQL("{} {} {}").format(tag_value(matcher.tag, tag), operator, sql.Placeholder(value)),
-        {tag: matcher.tag, value: anchored(matcher.value) if matcher.is_regex else matcher.value},
-    )
+        return sql.SQL("{} = ANY ({})" if form.operator == "=~" else "{} <> ALL ({})").format(tag, value)
+    return sql.SQL("{} {} {}").format(tag, sql.SQL(OPERATORS[form.operator]), value)
 
 
-def tag_value(tag: str, placeholder: str) -> sql.Composed:
-    """A tag's value in catalog.series; a missing tag is the empty text. `host` is the host that ingest found."""
-    if tag == HOST:
+def tag_value(name: str, *, is_host: bool) -> sql.Composed:
+    """The value in catalog.series of the tag whose name is in the parameter `name`; a missing tag is the empty text.
+
+    The host is the one that ingest found.
+    """
+    if is_host:
         return sql.SQL("coalesce(s.host, '')").format()
-    return sql.SQL("coalesce(s.tags ->> {}::text, '')").format(sql.Placeholder(placeholder))
+    return sql.SQL("coalesce(s.tags ->> {}::text, '')").format(sql.Placeholder(name))

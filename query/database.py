@@ -41,7 +41,7 @@ log = logs.get(__name__)
 POOL_RETRY_SECONDS = 2.0
 """How long the pool tries a failed connection again by itself; the next request makes it begin anew."""
 
-Query = sql.Composed | LiteralString
+Query = sql.SQL | sql.Composed | LiteralString
 
 
 class Database:

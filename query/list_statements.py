@@ -13,7 +13,7 @@ from typing import Any, LiteralString
 
 from psycopg import sql
 
-from query.conditions import Statement, identifier, matching, tag_value
+from query.conditions import HOST, Statement, identifier, matching, tag_value
 from query.facts import Measurement
 from query.parameters import Matcher
 
@@ -114,7 +114,7 @@ def tag_values(tag: str, scope: Scope, part: Part) -> Statement:
     entries = sql.SQL("""
         SELECT value, count(*) AS series, value AS label
         FROM (SELECT {value} AS value FROM ({series}) s) v WHERE value <> '' GROUP BY value
-    """).format(value=tag_value(tag, "key"), series=_series(scope))
+    """).format(value=tag_value("key", is_host=tag == HOST), series=_series(scope))
     return _part(entries, ("value", "series"), {**scope.parameters(), "key": tag}, part)
 
 

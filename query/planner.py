@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from query.composition import Rollup, Stretch, can_help, compose, straddled
 from query.facts import FieldFact
@@ -44,16 +45,16 @@ class State:
         return self.raw_from if self.rollups else None
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One scan: some parts of some fields, from one source, over one stretch of time."""
+Parts = tuple[tuple[int, str], ...]
+"""Of which field, by its place, which part."""
 
-    start: datetime
-    end: datetime
-    rollup: Rollup | None
-    """None means the points."""
-    parts: tuple[tuple[int, str], ...]
-    """Of which field, by its place, which part."""
+
+class Source(NamedTuple):
+    """What one scan reads, whenever."""
+
+    view: str | None
+    """A rollup's; None means the points."""
+    parts: Parts
 
     @property
     def fields(self) -> tuple[int, ...]:
@@ -69,6 +70,22 @@ class Piece:
     def is_by_group(self) -> bool:
         """Whether the points of a group are taken together, for what no parts of its series can be merged to."""
         return any(part == PERCENTILES for _, part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One scan: some parts of some fields, from one source, over one stretch of time."""
+
+    start: datetime
+    end: datetime
+    rollup: Rollup | None
+    """None means the points."""
+    parts: Parts
+
+    @property
+    def source(self) -> Source:
+        """What it reads."""
+        return Source(None if self.rollup is None else self.rollup.view, self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +115,6 @@ class Plan:
         """The percentiles that are asked for, as shares of the points."""
         shares = (fraction(fn) for fn in self.request.fn)
         return tuple(dict.fromkeys(share for share in shares if share is not None))
-
-    @property
-    def reached(self) -> tuple[int, ...]:
-        """The places of the fields of which points before others matter, where the rows tell of that."""
-        return tuple(dict.fromkeys(field for piece in self.pieces for field, part in piece.parts if part in REACH))
 
     @property
     def source(self) -> tuple[str, ...]:
@@ -178,8 +190,8 @@ def plan(request: AggregateRequest, fields: Sequence[FieldFact], state: State) -
 def telling_reach(plan: Plan, since: datetime) -> Plan:
     """The plan, with rows that tell at their end which points before them they are computed with."""
     pieces = tuple(
-        replace(piece, parts=(*piece.parts, *((field, part) for field in piece.fields for part in REACH)))
-        if piece.needs_before
+        replace(piece, parts=(*piece.parts, *((field, part) for field in piece.source.fields for part in REACH)))
+        if piece.source.needs_before
         else piece
         for piece in plan.pieces
     )

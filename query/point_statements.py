@@ -7,7 +7,8 @@ from typing import Any, LiteralString
 
 from psycopg import sql
 
-from query.conditions import Statement, conditions, identifier, tag_value
+from query.assumptions import Assumption
+from query.conditions import HOST, Statement, conditions, identifier, tag_value
 from query.facts import FieldFact
 from query.points import Comparison, Order, PointsRequest
 
@@ -34,13 +35,13 @@ def points(
     fields: Sequence[FieldFact],
     columns: Mapping[str, str],
     limit: int,
-    assumed: Statement | None = None,
+    assumed: Assumption | None = None,
 ) -> Statement:
     """At most `limit` rows: the time, the series' id, the tags asked for, the numbers of `fields`; as ordered.
 
     `columns` are those of the metrics of the conditions. There is no row unless what is `assumed` holds.
     """
-    tags = [tag_value(tag, f"by_{place}") for place, tag in enumerate(request.by)]
+    tags = [tag_value(f"by_{place}", is_host=tag == HOST) for place, tag in enumerate(request.by)]
     values = [identifier("p", field.column) for field in fields]
     parameters: dict[str, Any] = {"start": request.start, "end": request.end, "limit": limit}
     parameters |= {f"by_{place}": tag for place, tag in enumerate(request.by)}
@@ -63,8 +64,8 @@ def points(
         held.append(IS_CHOSEN.format(conditions=chosen.text))
         parameters |= chosen.parameters
     if assumed is not None:
-        held.append(assumed.text)
-        parameters |= assumed.parameters
+        held.append(assumed.taken.text())
+        parameters |= assumed.parameters()
     if request.after is not None:
         is_newest_first = request.order == "desc"
         held.append(

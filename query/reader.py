@@ -54,8 +54,7 @@ class Reader:
         if request.limit is not None and request.limit > most:
             raise refusal
         page = Page(most, refusal, key=_place) if request.limit is None else Page(request.limit, key=_place)
-        condition = None if assumed is None else assumed.condition()
-        statement = point_statements.points(request, fields, columns, page.size + 1, condition)
+        statement = point_statements.points(request, fields, columns, page.size + 1, assumed)
         rows = self._point_rows(statement, page, assumed)
         form = Found(request, fields)
         return Table(form.columns, rows if assumed is None else await begun(rows), form.document(page))

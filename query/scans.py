@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from functools import lru_cache
-from typing import Any
-
 from psycopg import sql
 
 from query.conditions import identifier
-from query.facts import FieldFact
 from query.functions import PARTS, ROLLED_UP_PARTS
-from query.planner import Piece, Plan
-from query.steps import FixedWindows
+from query.planner import Source
+from query.shape import Shape
 
 COMMA = sql.SQL(", ")
 NOTHING = sql.SQL("")
@@ -26,7 +21,7 @@ SCAN = sql.SQL("""
 GROUPS = sql.SQL("""
     JOIN (
         SELECT s.id AS member, min(s.id) OVER (PARTITION BY {tags}) AS id
-        FROM catalog.series s WHERE s.measurement_id = {measurement}
+        FROM catalog.series s WHERE s.measurement_id = %(measurement)s
     ) AS grouped ON grouped.member = p.series_id
 """)
 
@@ -44,182 +39,120 @@ POINT_BEFORE = sql.SQL("""
 """)
 
 
-Parts = tuple[tuple[int, str], ...]
-"""Of which field, by its place, which part."""
-
-KINDS = 1000
-"""Of pieces of statements, how many are held; the least used leave."""
-
-
-def composed_once(text: sql.Composed) -> sql.SQL:
-    """The same as one piece."""
-    return sql.SQL(text.as_string())
-
-
-class Parameters:
-    """The values of a statement, each under a name of its own."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-
-    def add(self, value: object) -> sql.Placeholder:
-        """A place for the value."""
-        name = f"value_{len(self.values)}"
-        self.values[name] = value
-        return sql.Placeholder(name)
-
-
 def alias(part: str, field: int) -> sql.Identifier:
     """What a part of a field is called: by its place, since a field's name and a suffix may be too long."""
     return sql.Identifier(f"{part}_{field}")
 
 
 class Scans:
-    """Composes the scans of a plan; all have the same columns, so that they can be put together.
+    """Composes the scans of a shape; all have the same columns, so that they can be put together.
 
     `tags` are those of a row s of catalog.series to group by; `chosen` is the condition on the series of a row p.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        parameters: Parameters,
-        lookback: timedelta,
-        tags: sql.Composable,
-        chosen: sql.Composable,
-    ) -> None:
-        self._plan = plan
-        self._parameters = parameters
+    def __init__(self, shape: Shape, tags: sql.Composable, chosen: sql.Composable) -> None:
+        self._shape = shape
         self._tags = tags
         self._chosen = chosen
-        self._lookback = parameters.add(lookback)
-        self._fractions = parameters.add(list(plan.fractions))
-        self._starts: sql.Placeholder | None = None
-        windows = plan.request.windows
-        if isinstance(windows, FixedWindows):
-            self._step = parameters.add(windows.length)
-        elif windows is not None:
-            self._starts = parameters.add(list(windows.starts(plan.request.start, plan.request.end)))
 
     def all(self) -> sql.Composed:
-        """The rows of all pieces: series_id, bucket (the window's start) if there is a step, and the parts."""
-        return sql.SQL(" UNION ALL ").join([self._scan(piece) for piece in self._plan.pieces])
+        """The rows of all sources: series_id, bucket (the window's start) if there is a step, and the parts."""
+        scans = [self._scan(number, source) for number, source in enumerate(self._shape.sources)]
+        return sql.SQL(" UNION ALL ").join(scans)
 
-    def _scan(self, piece: Piece) -> sql.Composed:
-        start, end = self._parameters.add(piece.start), self._parameters.add(piece.end)
-        time = sql.SQL("p.time" if piece.rollup is None else "p.bucket")
+    def _scan(self, number: int, source: Source) -> sql.Composed:
+        start, end = self._value("start", number), self._value("end", number)
+        time = sql.SQL("p.time" if source.view is None else "p.bucket")
         return SCAN.format(
-            series=self._series(piece),
+            series=self._series(source),
             bucket=self._bucket(time),
-            parts=self._parts(piece),
-            source=self._with_points_before(piece, start, end) if piece.needs_before else self._source(piece),
+            parts=self._parts(source),
+            source=self._with_points_before(source, start, end) if source.needs_before else self._rows(source),
             time=time,
             start=start,
             end=end,
-            present=self._present(piece),
+            present=self._present(source),
             chosen=self._chosen,
-            places=sql.SQL("1" if self._plan.request.step is None else "1, 2"),
+            places=sql.SQL("1" if self._shape.windows == "none" else "1, 2"),
         )
 
-    def _series(self, piece: Piece) -> sql.Composable:
-        if not piece.is_by_group:
+    def _value(self, name: str, number: int | None = None) -> sql.Placeholder:
+        return sql.Placeholder(self._shape.name(name, number))
+
+    def _series(self, source: Source) -> sql.Composable:
+        if not source.is_by_group:
             return sql.SQL("p.series_id")
-        return sql.SQL("grouped.id" if self._plan.request.by else "0")
+        return sql.SQL("grouped.id" if self._shape.by else "0")
 
     def _bucket(self, time: sql.Composable) -> sql.Composable:
-        if self._plan.request.step is None:
+        if self._shape.windows == "none":
             return NOTHING
-        if self._starts is None:
-            return sql.SQL(", time_bucket({}, {}) AS bucket").format(self._step, time)
+        if self._shape.windows == "fixed":
+            return sql.SQL(", time_bucket({}, {}) AS bucket").format(self._value("step"), time)
         return sql.SQL(", ({starts}::timestamptz[])[width_bucket({time}, {starts}::timestamptz[])] AS bucket").format(
-            starts=self._starts, time=time
+            starts=self._value("starts"), time=time
         )
 
-    def _parts(self, piece: Piece) -> sql.Composable:
-        """Every part that any piece has: null where this one does not have it."""
-        wanted = tuple(dict.fromkeys(one for piece in self._plan.pieces for one in piece.parts))
-        known = (self._plan.fields, piece.rollup is not None, piece.needs_before)
-        return _parts(wanted, piece.parts, known, self._fractions.as_string())
+    def _parts(self, source: Source) -> sql.Composable:
+        """Every part that any source has: null where this one does not have it."""
+        parts = []
+        for field, part in dict.fromkeys(one for source in self._shape.sources for one in source.parts):
+            has_it = (field, part) in source.parts
+            computed = self._part(field, part, source) if has_it else sql.SQL(f"NULL::{PARTS[part].type}").format()
+            parts.append(sql.SQL("{} AS {}").format(computed, alias(part, field)))
+        return COMMA.join(parts)
 
-    def _present(self, piece: Piece) -> sql.Composable:
+    def _part(self, field: int, part: str, source: Source) -> sql.Composed:
+        of_rollup = PARTS[part].of_rollup
+        if source.view is not None and of_rollup is not None:
+            number = self._shape.fields[field].id
+            kept = {name: sql.Identifier("p", f"{name}_{number}") for name in ROLLED_UP_PARTS}
+            return sql.SQL(of_rollup).format(**kept)
+        return sql.SQL(PARTS[part].of_points).format(
+            value=self._point(field, source),
+            before=alias("before", field),
+            before_time=alias("before_time", field),
+            fractions=self._value("fractions"),
+        )
+
+    def _point(self, field: int, source: Source) -> sql.Identifier:
+        """The value of a field in a point."""
+        if source.needs_before:
+            return sql.Identifier("p", f"value_{field}")
+        return identifier("p", self._shape.fields[field].column)
+
+    def _present(self, source: Source) -> sql.Composable:
         """Rows without a number of any of the fields are none."""
-        return _present(piece.fields, (self._plan.fields, piece.rollup is not None, piece.needs_before))
+        return sql.SQL(" OR ").join(
+            sql.SQL("{} IS NOT NULL").format(self._point(field, source))
+            if source.view is None
+            else sql.SQL("p.{} > 0").format(alias("count", self._shape.fields[field].id))
+            for field in source.fields
+        )
 
-    def _source(self, piece: Piece) -> sql.Composable:
-        if piece.rollup is not None:
-            return sql.SQL("{} p").format(identifier("rollups", piece.rollup.view))
-        points = sql.SQL("{} p").format(identifier("points", self._plan.measurement))
-        if piece.is_by_group and self._plan.request.by:
-            return points + GROUPS.format(tags=self._tags, measurement=self._parameters.add(self._plan.measurement_id))
+    def _rows(self, source: Source) -> sql.Composable:
+        if source.view is not None:
+            return sql.SQL("{} p").format(identifier("rollups", source.view))
+        points = sql.SQL("{} p").format(identifier("points", self._shape.fields[0].measurement))
+        if source.is_by_group and self._shape.by:
+            return points + GROUPS.format(tags=self._tags)
         return points
 
-    def _with_points_before(self, piece: Piece, start: sql.Placeholder, end: sql.Placeholder) -> sql.Composed:
+    def _with_points_before(self, source: Source, start: sql.Placeholder, end: sql.Placeholder) -> sql.Composed:
         columns = [
             POINT_BEFORE.format(
-                column=identifier("p", self._plan.fields[field].column),
+                column=identifier("p", self._shape.fields[field].column),
                 value=alias("value", field),
                 before=alias("before", field),
                 before_time=alias("before_time", field),
             )
-            for field in piece.fields
+            for field in source.fields
         ]
         return WITH_POINTS_BEFORE.format(
             columns=COMMA.join(columns),
-            source=self._source(piece),
+            source=self._rows(source),
             start=start,
-            lookback=self._lookback,
+            lookback=self._value("lookback"),
             end=end,
             chosen=self._chosen,
         )
-
-
-Read = tuple[tuple[FieldFact, ...], bool, bool]
-"""The fields of a plan; of one of its pieces, whether it reads a rollup, and whether points with those before them."""
-
-# Statements of a few kinds are asked for again and again. What depends on the kind alone, and would be composed of some
-# hundred pieces, is composed once.
-
-
-@lru_cache(KINDS)
-def _parts(wanted: Parts, having: Parts, read: Read, fractions: str) -> sql.SQL:
-    parts = []
-    for field, part in wanted:
-        computed = sql.SQL(f"NULL::{PARTS[part].type}").format()
-        if (field, part) in having:
-            computed = _computed(field, part, read, sql.SQL(fractions))
-        parts.append(sql.SQL("{} AS {}").format(computed, alias(part, field)))
-    return composed_once(COMMA.join(parts))
-
-
-def _computed(field: int, part: str, read: Read, fractions: sql.Composable) -> sql.Composed:
-    fields, is_rollup, _ = read
-    of_rollup = PARTS[part].of_rollup
-    if is_rollup and of_rollup is not None:
-        kept = {name: sql.Identifier("p", f"{name}_{fields[field].id}") for name in ROLLED_UP_PARTS}
-        return sql.SQL(of_rollup).format(**kept)
-    return sql.SQL(PARTS[part].of_points).format(
-        value=_value(field, read),
-        before=alias("before", field),
-        before_time=alias("before_time", field),
-        fractions=fractions,
-    )
-
-
-def _value(field: int, read: Read) -> sql.Identifier:
-    fields, _, needs_before = read
-    if needs_before:
-        return sql.Identifier("p", f"value_{field}")
-    return identifier("p", fields[field].column)
-
-
-@lru_cache(KINDS)
-def _present(places: tuple[int, ...], read: Read) -> sql.SQL:
-    fields, is_rollup, _ = read
-    return composed_once(
-        sql.SQL(" OR ").join(
-            sql.SQL("p.{} > 0").format(alias("count", fields[field].id))
-            if is_rollup
-            else sql.SQL("{} IS NOT NULL").format(_value(field, read))
-            for field in places
-        )
-    )

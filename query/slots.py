@@ -90,7 +90,7 @@ def divide(plan: Plan, lookback: timedelta, origin: Sequence[object]) -> Slots |
     request = plan.request
     if request.resolution not in ("auto", RAW):
         return None
-    needs_before = any(piece.needs_before for piece in plan.pieces)
+    needs_before = any(piece.source.needs_before for piece in plan.pieces)
     fields = [[field.measurement_id, field.id] for field in plan.fields]
     match = [f"{one.tag}{one.operator}{one.value}" for one in request.match]
     known: list[Any] = [FORMAT, *origin, fields, request.fn, request.by, match, request.resolution]
@@ -109,7 +109,7 @@ def divide(plan: Plan, lookback: timedelta, origin: Sequence[object]) -> Slots |
     ranges = tuple((max(start, request.start), min(end, request.end)) for start, end in full)
     whole = tuple(one == other for one, other in zip(ranges, full, strict=True))
     form = Form(len(request.by), has_start=True, is_window=True)
-    since = min((piece.start - lookback for piece in plan.pieces if piece.needs_before), default=None)
+    since = min((piece.start - lookback for piece in plan.pieces if piece.source.needs_before), default=None)
     return Slots(_digest(known), ranges, starts, whole, before, since, form)
 
 

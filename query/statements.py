@@ -8,16 +8,20 @@ tags are merged. What can only be had of all points of a group is attributed to 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
+from typing import Any, Literal
 
 from psycopg import sql
 
-from query.conditions import Statement, conditions, identifier, tag_value
-from query.functions import fraction, recipe
+from query import conditions
+from query.assumptions import Assumption, Taken
+from query.conditions import Statement, identifier, tag_value
+from query.functions import recipe
 from query.planner import Plan
-from query.scans import COMMA, KINDS, NOTHING, Parameters, Scans, alias, composed_once
-from query.window import Measure
+from query.scans import COMMA, NOTHING, Scans, alias
+from query.shape import Shape, Value, shape, values
 
 MERGED = sql.SQL("WITH {chosen}partial AS ({scans}) SELECT {columns} FROM {source} {assumed}{grouping}{order}")
 
@@ -42,13 +46,38 @@ MISSES = sql.SQL("""
 RANKED = sql.SQL("""
     WITH ranked AS MATERIALIZED (
         SELECT *, row_number() OVER (ORDER BY {value} {direction} NULLS LAST, {tags}) AS place
-        FROM ({whole}) AS whole ORDER BY place LIMIT {series}
+        FROM ({whole}) AS whole ORDER BY place LIMIT %(series)s
     )
-    SELECT {columns} FROM ({merged}) AS merged JOIN ranked USING ({tags}) ORDER BY place, bucket LIMIT {limit}
+    SELECT {columns} FROM ({merged}) AS merged JOIN ranked USING ({tags}) ORDER BY place, bucket LIMIT %(limit)s
 """)
 
+TEXTS = 1000
+"""So many are held; the least used leave."""
+LONGEST_HELD = 100
+"""Scans, numbers, tags and matchers of a statement whose text is held. A long one is rare, and might be a megabyte."""
 
-def aggregate(plan: Plan, limit: int, lookback: timedelta, assumed: Statement | None = None) -> Statement:
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """All that the text of a statement depends on."""
+
+    merged: Shape
+    ranking: Shape | None
+    """Of the values by which curves are ordered, where they are."""
+    order: tuple[int, Literal["asc", "desc"] | None] | None
+    """By which of the values rows or curves are ordered, and how."""
+    has_limit: bool
+    """Whether only some of the curves are wanted."""
+    taken: Taken | None
+
+    @property
+    def length(self) -> int:
+        """How much the text is made of."""
+        shapes = [one for one in (self.merged, self.ranking) if one is not None]
+        return sum(len(one.sources) * len(one.values) + len(one.by) + len(one.match) for one in shapes)
+
+
+def aggregate(plan: Plan, limit: int, lookback: timedelta, assumed: Assumption | None = None) -> Statement:
     """At most `limit` rows: the `by` tags, the window's start if there is a step, the plan's values.
 
     They are sorted by tags and window; or, where the request orders its series, by their one value over the whole
@@ -56,91 +85,113 @@ def aggregate(plan: Plan, limit: int, lookback: timedelta, assumed: Statement | 
     before a series' first is looked for. What a plan tells of that (`reach`) stands at the end of each row. There is no
     row unless what is `assumed` holds. Every plan here has a piece at least.
     """
-    parameters = Parameters()
-    request = plan.request
-    merge = _Merge(plan, parameters, lookback, assumed)
-    if plan.ranking is not None:
-        whole = _Merge(plan.ranking, parameters, lookback, assumed)
-        tags = COMMA.join(merge.tags)
-        columns = [*merge.tags, BUCKET, *merge.values]
-        text = RANKED.format(
-            value=whole.values[plan.ranking.values.index(request.order_by)],
-            direction=DIRECTIONS[request.order],
-            tags=tags,
-            whole=whole.text(),
-            series=parameters.add(request.limit),
-            columns=COMMA.join(sql.SQL("merged.{}").format(column) for column in columns),
-            merged=merge.text(only=None if request.limit is None else tags),
-            limit=parameters.add(limit),
-        )
-    else:
-        order: list[sql.Composable] = list(merge.keys)
-        if request.is_ranked:
-            value = merge.values[plan.values.index(request.order_by)]
-            order.insert(0, sql.SQL("{} {} NULLS LAST").format(value, DIRECTIONS[request.order]))
-            limit = min(limit, request.limit or limit)
-        text = merge.text(order=order) + sql.SQL(" LIMIT {}").format(parameters.add(limit))
-    return Statement(text, parameters.values)
+    request, ranking = plan.request, plan.ranking
+    asked = _Asked(
+        shape(plan, lookback),
+        None if ranking is None else shape(ranking, lookback, "ranking_"),
+        ((ranking or plan).values.index(request.order_by), request.order) if request.is_ranked else None,
+        request.limit is not None,
+        None if assumed is None else assumed.taken,
+    )
+    if request.is_ranked and ranking is None:
+        limit = min(limit, request.limit or limit)
+    parameters: dict[str, Any] = {
+        "measurement": plan.measurement_id,
+        "series": request.limit,
+        "limit": limit,
+        **{f"by_{number}": tag for number, tag in enumerate(request.by)},
+        **conditions.values_of(request.match),
+        **values(plan, lookback, asked.merged),
+    }
+    if ranking is not None and asked.ranking is not None:
+        parameters |= values(ranking, lookback, asked.ranking)
+    if assumed is not None:
+        parameters |= assumed.parameters()
+    return Statement(_held(asked) if asked.length <= LONGEST_HELD else _text(asked), parameters)
+
+
+def _text(asked: _Asked) -> sql.SQL:
+    composed = _ordered(asked) if asked.ranking is None else _ranked(asked, asked.ranking)
+    return sql.SQL(composed.as_string())
+
+
+_held = lru_cache(TEXTS)(_text)
+
+
+def _ordered(asked: _Asked) -> sql.Composed:
+    merge = _Merge(asked.merged, asked.taken)
+    order: list[sql.Composable] = list(merge.keys)
+    if asked.order is not None:
+        number, direction = asked.order
+        order.insert(0, sql.SQL("{} {} NULLS LAST").format(merge.values[number], DIRECTIONS[direction]))
+    return merge.text(order=order) + sql.SQL(" LIMIT %(limit)s")
+
+
+def _ranked(asked: _Asked, ranking: Shape) -> sql.Composed:
+    assert asked.order is not None, "there is no ranking without an order"
+    number, direction = asked.order
+    merge, whole = _Merge(asked.merged, asked.taken), _Merge(ranking, asked.taken)
+    tags = COMMA.join(merge.tags)
+    columns = [*merge.tags, BUCKET, *merge.values]
+    return RANKED.format(
+        value=whole.values[number],
+        direction=DIRECTIONS[direction],
+        tags=tags,
+        whole=whole.text(),
+        columns=COMMA.join(sql.SQL("merged.{}").format(column) for column in columns),
+        merged=merge.text(only=tags if asked.has_limit else None),
+    )
 
 
 class _Merge:
-    """Composes how the parts of a plan are merged; several have the parameters of one statement."""
+    """Composes how the parts of a shape are merged."""
 
-    def __init__(self, plan: Plan, parameters: Parameters, lookback: timedelta, assumed: Statement | None) -> None:
-        self._plan = plan
-        self._assumed: sql.Composable = NOTHING
-        if assumed is not None:
-            self._assumed = sql.SQL("WHERE {} ").format(assumed.text)
-            parameters.values.update(assumed.parameters)
-        self._parameters = parameters
-        self._lookback = lookback
+    def __init__(self, shape: Shape, taken: Taken | None) -> None:
+        self._shape = shape
+        self._assumed = NOTHING if taken is None else sql.SQL("WHERE {} ").format(taken.text())
         self._by = [
-            tag_value(tag, f"by_{number}") + sql.SQL(' COLLATE "C"') for number, tag in enumerate(plan.request.by)
+            tag_value(f"by_{number}", is_host=is_host) + sql.SQL(' COLLATE "C"')
+            for number, is_host in enumerate(shape.by)
         ]
-        parameters.values.update({f"by_{number}": tag for number, tag in enumerate(plan.request.by)})
         self.tags = [sql.Identifier(f"tag_{number}") for number in range(len(self._by))]
-        self.keys = [*self.tags, BUCKET] if plan.request.step else self.tags
-        self.values = [sql.Identifier(f"value_{number}") for number in range(len(plan.values))]
+        self.keys = self.tags if shape.windows == "none" else [*self.tags, BUCKET]
+        self.values = [sql.Identifier(f"value_{number}") for number in range(len(shape.values))]
 
     def text(self, *, order: Sequence[sql.Composable] = (), only: sql.Composable | None = None) -> sql.Composed:
         """The tags, the window and the values; `only` of the groups whose tags are in `ranked`."""
-        request = self._plan.request
-        chosen = conditions(self._plan.measurement_id, request.match)
-        self._parameters.values.update(chosen.parameters)
-        chosen_here = chosen.text
+        shape = self._shape
+        chosen = conditions.OF_MEASUREMENT.format(conditions.text_of(shape.match))
         if only is not None:
-            chosen_here += sql.SQL(" AND ({}) IN (SELECT {} FROM ranked)").format(COMMA.join(self._by), only)
-        has_choice = bool(request.match) or only is not None
-        scans = Scans(
-            self._plan, self._parameters, self._lookback, COMMA.join(self._by), IS_CHOSEN if has_choice else NOTHING
+            chosen += sql.SQL(" AND ({}) IN (SELECT {} FROM ranked)").format(COMMA.join(self._by), only)
+        has_choice = bool(shape.match) or only is not None
+        scans = Scans(shape, COMMA.join(self._by), IS_CHOSEN if has_choice else NOTHING)
+        computed = zip(
+            [*self._by, *(_merged(value) for value in shape.values)], [*self.tags, *self.values], strict=True
         )
-        merged = [self._merged(value) for value in self._plan.values]
-        computed = zip([*self._by, *merged], [*self.tags, *self.values], strict=True)
         columns: list[sql.Composable] = [sql.SQL("{} AS {}").format(*pair) for pair in computed]
         columns += self._reach()
-        if request.step is not None:
+        if shape.windows != "none":
             columns.insert(len(self._by), BUCKET)
         return MERGED.format(
-            chosen=CHOSEN.format(conditions=chosen_here) if has_choice else NOTHING,
+            chosen=CHOSEN.format(conditions=chosen) if has_choice else NOTHING,
             scans=scans.all(),
             columns=COMMA.join(columns),
-            source=sql.SQL("partial JOIN catalog.series s ON s.id = series_id" if request.by else "partial"),
+            source=sql.SQL("partial JOIN catalog.series s ON s.id = series_id" if shape.by else "partial"),
             assumed=self._assumed,
             grouping=sql.SQL("GROUP BY {}" if self.keys else "HAVING count(*) > 0").format(COMMA.join(self.keys)),
             order=sql.SQL(" ORDER BY {}").format(COMMA.join(order)) if order else NOTHING,
         )
 
     def _reach(self) -> list[sql.Composable]:
-        """What a row tells of the points before it, if the plan says that it does."""
-        since, fields = self._plan.reaches, self._plan.reached
-        if since is None:
+        """What a row tells of the points before it, if it does."""
+        fields = self._shape.reached
+        if not self._shape.tells_reach:
             return []
         if not fields:
             return [sql.SQL("NULL::timestamptz AS oldest, false AS lacks, false AS misses")]
-        near = min(piece.start for piece in self._plan.pieces if piece.needs_before) - self._lookback
         oldest = [sql.SQL("min({})").format(alias("oldest", field)) for field in fields]
         lacks = [sql.SQL("bool_or({})").format(alias("lacks", field)) for field in fields]
-        misses = [self._misses(field, since, near) for field in fields] if since < near else [sql.SQL("false")]
+        misses = [self._misses(field) for field in fields] if self._shape.looks_far else [sql.SQL("false")]
         either = sql.SQL(" OR ")
         return [
             sql.SQL("least({}) AS oldest").format(COMMA.join(oldest)),
@@ -148,23 +199,18 @@ class _Merge:
             sql.SQL("coalesce({}, false) AS misses").format(either.join(misses)),
         ]
 
-    def _misses(self, field: int, since: datetime, near: datetime) -> sql.Composed:
+    def _misses(self, field: int) -> sql.Composed:
+        fact = self._shape.fields[field]
         return MISSES.format(
             lacks=alias("lacks", field),
-            points=identifier("points", self._plan.measurement),
-            column=identifier("q", self._plan.fields[field].column),
-            since=self._parameters.add(since),
-            near=self._parameters.add(near),
+            points=identifier("points", fact.measurement),
+            column=identifier("q", fact.column),
+            since=sql.Placeholder(self._shape.name("since")),
+            near=sql.Placeholder(self._shape.name("near")),
         )
 
-    def _merged(self, value: Measure) -> sql.SQL:
-        share = fraction(value.fn)
-        place = None if share is None else self._plan.fractions.index(share) + 1
-        return _merged(value.fn, self._plan.request.metric.index(value.metric), place)
 
-
-@lru_cache(KINDS)
-def _merged(fn: str, field: int, place: int | None) -> sql.SQL:
-    how = recipe(fn)
-    parts = {part: alias(part, field) for part in how.parts}
-    return composed_once(sql.SQL(how.merge).format(**parts, place=sql.Literal(place)))
+def _merged(value: Value) -> sql.Composed:
+    how = recipe(value.fn)
+    parts = {part: alias(part, value.field) for part in how.parts}
+    return sql.SQL(how.merge).format(**parts, place=sql.Literal(value.place))

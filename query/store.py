@@ -105,7 +105,7 @@ class Store:
             plan,
             limit=self._settings.max_values // len(plan.values) + 1,
             lookback=self._lookback,
-            assumed=None if assumed is None or assumed.is_checked else assumed.condition(),
+            assumed=None if assumed is None or assumed.is_checked else assumed,
         )
         rows = self._database.stream("aggregate", statement.text, statement.parameters)
         async with aclosing(rows if assumed is None else checked(rows, assumed)) as batches:

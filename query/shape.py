@@ -1,0 +1,101 @@
+"""What an aggregate's statement is made of: its shape, on which its text depends, and the values that are put in. Pure.
+
+The same is asked again and again, of other hosts and at other times. To compose a text costs more than many an answer,
+so that it is composed once for a shape, which for that reason holds no value. Where a value stands in the text is known
+by its name alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+from query.conditions import HOST, Form, forms
+from query.facts import FieldFact
+from query.functions import REACH, fraction
+from query.planner import Plan, Source
+from query.steps import FixedWindows
+
+Windows = Literal["none", "fixed", "listed"]
+"""One over the whole range; of one length; of several, whose starts are told."""
+
+
+class Value(NamedTuple):
+    """A number of every row."""
+
+    fn: str
+    field: int
+    """By its place."""
+    place: int | None
+    """Of a percentile among those that are asked for, from 1 on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """All that the text of a plan depends on."""
+
+    fields: tuple[FieldFact, ...]
+    sources: tuple[Source, ...]
+    values: tuple[Value, ...]
+    by: tuple[bool, ...]
+    """Of each tag to group by whether it is the host."""
+    match: tuple[Form, ...]
+    windows: Windows
+    tells_reach: bool
+    """Whether rows tell at their end which points before them they are computed with (`reach`)."""
+    looks_far: bool
+    """Whether they would, if they could, be computed with points further back."""
+    prefix: str
+    """Of the names of values, where another plan's are in the same statement."""
+
+    @property
+    def reached(self) -> tuple[int, ...]:
+        """The places of the fields of which points before others matter, where the rows tell of that."""
+        return tuple(dict.fromkeys(field for source in self.sources for field, part in source.parts if part in REACH))
+
+    def name(self, name: str, number: int | None = None) -> str:
+        """What a value is called."""
+        return self.prefix + (name if number is None else f"{name}_{number}")
+
+
+def shape(plan: Plan, lookback: timedelta, prefix: str = "") -> Shape:
+    """The shape of a plan that looks at points from `lookback` before its range on."""
+    request, near = plan.request, _near(plan, lookback)
+    windows: Windows = "none" if request.step is None else "listed"
+    if isinstance(request.windows, FixedWindows):
+        windows = "fixed"
+    fractions = plan.fractions
+    places = {fn: None if (share := fraction(fn)) is None else fractions.index(share) + 1 for fn in request.fn}
+    return Shape(
+        fields=plan.fields,
+        sources=tuple(piece.source for piece in plan.pieces),
+        values=tuple(Value(fn, field, places[fn]) for field in range(len(plan.fields)) for fn in request.fn),
+        by=tuple(tag == HOST for tag in request.by),
+        match=forms(request.match),
+        windows=windows,
+        tells_reach=plan.reaches is not None,
+        looks_far=plan.reaches is not None and near is not None and plan.reaches < near,
+        prefix=prefix,
+    )
+
+
+def values(plan: Plan, lookback: timedelta, of: Shape) -> dict[str, Any]:
+    """The values of a plan, by their names in its shape; but for those of matchers and tags, which plans share."""
+    request, windows = plan.request, plan.request.windows
+    found: dict[str, Any] = {of.name("lookback"): lookback, of.name("fractions"): list(plan.fractions)}
+    if isinstance(windows, FixedWindows):
+        found[of.name("step")] = windows.length
+    elif windows is not None:
+        found[of.name("starts")] = list(windows.starts(request.start, request.end))
+    for number, piece in enumerate(plan.pieces):
+        found |= {of.name("start", number): piece.start, of.name("end", number): piece.end}
+    if of.looks_far:
+        found |= {of.name("since"): plan.reaches, of.name("near"): _near(plan, lookback)}
+    return found
+
+
+def _near(plan: Plan, lookback: timedelta) -> datetime | None:
+    """From when on points before others are looked at; None where none are."""
+    starts = [piece.start for piece in plan.pieces if piece.source.needs_before]
+    return min(starts) - lookback if starts else None
