@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from aiohttp import web
 
@@ -69,37 +69,60 @@ class Sender:
                 pieces = await opened.enter_async_context(aclosing(compressed))
                 held.clear()
             is_whole = is_whole or await _gathered(pieces, held, self._settings.max_held_bytes)
+            self._instruments.answers.labels(form.name).inc()
+            if is_whole and len(held) <= SLICE_BYTES:
+                return await self._at_once(request, web.Response(headers=headers, body=bytes(held)))
             response = web.StreamResponse(headers=headers)
             if is_whole:
                 response.content_length = len(held)
-            self._instruments.answers.labels(form.name).inc()
-            if request.method == "HEAD":
-                return response
-            try:
+            if request.method != "HEAD":
+                await self._streamed(request, response, held, pieces)
+        return response
+
+    async def _streamed(
+        self, request: web.Request, response: web.StreamResponse, held: bytearray, rest: Pieces
+    ) -> None:
+        """Send what is held of an answer, then the rest as it is made."""
+        try:
+            await response.prepare(request)
+            await self._write(response, held)
+            held.clear()
+            async for piece in rest:
+                await self._write(response, piece)
+        except HttpError as error:
+            self._cut_off(request, error.code, error.message)
+        except SlowClient as error:
+            self._cut_off(request, "slow client", str(error))
+        except OSError:
+            raise  # the client has left
+        except Exception as error:
+            log.exception("an answer failed in the middle")
+            self._cut_off(request, "internal error", type(error).__name__)
+
+    async def _at_once(self, request: web.Request, response: web.Response) -> web.Response:
+        """Send an answer whose head and body the client is to have in one packet."""
+        try:
+            async with self._taken():
                 await response.prepare(request)
-                await self._write(response, held)
-                held.clear()
-                async for piece in pieces:
-                    await self._write(response, piece)
-            except HttpError as error:
-                self._cut_off(request, error.code, error.message)
-            except SlowClient as error:
-                self._cut_off(request, "slow client", str(error))
-            except OSError:
-                raise  # the client has left
-            except Exception as error:
-                log.exception("an answer failed in the middle")
-                self._cut_off(request, "internal error", type(error).__name__)
+                await response.write_eof()
+        except SlowClient as error:
+            self._cut_off(request, "slow client", str(error))
         return response
 
     async def _write(self, response: web.StreamResponse, piece: bytes | bytearray) -> None:
-        timeout = self._settings.send_timeout_seconds
         for start in range(0, len(piece), SLICE_BYTES):
-            try:
-                async with asyncio.timeout(timeout):
-                    await response.write(piece[start : start + SLICE_BYTES])
-            except TimeoutError:
-                raise SlowClient(f"nothing was taken for {timeout:g} s (QUERY_SEND_TIMEOUT_SECONDS)") from None
+            async with self._taken():
+                await response.write(piece[start : start + SLICE_BYTES])
+
+    @asynccontextmanager
+    async def _taken(self) -> AsyncIterator[None]:
+        """The client takes what is sent within the block. Raises `SlowClient` when it does not in time."""
+        timeout = self._settings.send_timeout_seconds
+        try:
+            async with asyncio.timeout(timeout):
+                yield
+        except TimeoutError:
+            raise SlowClient(f"nothing was taken for {timeout:g} s (QUERY_SEND_TIMEOUT_SECONDS)") from None
 
     def _cut_off(self, request: web.Request, reason: str, error: str) -> None:
         self._instruments.cut_off.labels(reason).inc()
