@@ -90,14 +90,18 @@ class Recipe:
     parts: tuple[str, ...]
     merge: LiteralString
     """The parts are named in braces; {place} is a percentile's place in its part."""
+    at_once: LiteralString | None = None
+    """The same where the parts in braces are those of all points; None where parts of series are needed."""
 
 
 _MEASURED: dict[str, Recipe] = {
-    "avg": Recipe(("sum", "count"), "sum({sum}) / nullif(sum({count}), 0)::float8"),
-    "sum": Recipe(("sum",), "sum({sum})"),
-    "count": Recipe(("count",), "coalesce(sum({count}), 0)::bigint"),
-    "min": Recipe(("min",), "min({min})"),
-    "max": Recipe(("max",), "max({max})"),
+    "avg": Recipe(
+        ("sum", "count"), "sum({sum}) / nullif(sum({count}), 0)::float8", "{sum} / nullif({count}, 0)::float8"
+    ),
+    "sum": Recipe(("sum",), "sum({sum})", "{sum}"),
+    "count": Recipe(("count",), "coalesce(sum({count}), 0)::bigint", "coalesce({count}, 0)::bigint"),
+    "min": Recipe(("min",), "min({min})", "{min}"),
+    "max": Recipe(("max",), "max({max})", "{max}"),
     "first": Recipe(("first", "first_time"), "(array_agg({first} ORDER BY {first_time} NULLS LAST, series_id))[1]"),
     "last": Recipe(("last", "last_time"), "(array_agg({last} ORDER BY {last_time} DESC NULLS LAST, series_id))[1]"),
     "stddev": Recipe(("moments",), "catalog.stddev_of_moments({moments})"),

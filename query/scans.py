@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from psycopg import sql
 
 from query.conditions import identifier
-from query.functions import PARTS, ROLLED_UP_PARTS
+from query.functions import PARTS, ROLLED_UP_PARTS, recipe
 from query.planner import Source
 from query.shape import Shape
 
@@ -13,8 +15,7 @@ COMMA = sql.SQL(", ")
 NOTHING = sql.SQL("")
 
 SCAN = sql.SQL("""
-    SELECT {series} AS series_id{bucket}, {parts} FROM {source}
-    WHERE {time} >= {start} AND {time} < {end} AND ({present}){chosen} GROUP BY {places}
+    SELECT {columns} FROM {source} WHERE {time} >= {start} AND {time} < {end} AND ({present}){chosen} {grouping}
 """)
 
 # A group is known by the first of its series.
@@ -57,23 +58,43 @@ class Scans:
 
     def all(self) -> sql.Composed:
         """The rows of all sources: series_id, bucket (the window's start) if there is a step, and the parts."""
-        scans = [self._scan(number, source) for number, source in enumerate(self._shape.sources)]
+        scans = [self._parts_by_series(number, source) for number, source in enumerate(self._shape.sources)]
         return sql.SQL(" UNION ALL ").join(scans)
 
-    def _scan(self, number: int, source: Source) -> sql.Composed:
+    def at_once(self) -> sql.Composed:
+        """The rows of the one source: bucket if there is a step, and the numbers that are asked for."""
+        (source,) = self._shape.sources
+        columns: list[sql.Composable] = []
+        for number, value in enumerate(self._shape.values):
+            how = recipe(value.fn)
+            assert how.at_once is not None, "asked only of what has it"
+            parts = {part: self._part(value.field, part, source) for part in how.parts}
+            computed = sql.SQL(how.at_once).format(**parts)
+            columns.append(sql.SQL("{} AS {}").format(computed, alias("value", number)))
+        if self._shape.windows == "none":
+            return self._scan(0, source, columns, sql.SQL("HAVING count(*) > 0"))
+        return self._scan(0, source, [self._bucket(source), *columns], sql.SQL("GROUP BY 1"))
+
+    def _parts_by_series(self, number: int, source: Source) -> sql.Composed:
+        columns = [sql.SQL("{} AS series_id").format(self._series(source)), self._parts(source)]
+        if self._shape.windows == "none":
+            return self._scan(number, source, columns, sql.SQL("GROUP BY 1"))
+        columns.insert(1, self._bucket(source))
+        return self._scan(number, source, columns, sql.SQL("GROUP BY 1, 2"))
+
+    def _scan(
+        self, number: int, source: Source, columns: Sequence[sql.Composable], grouping: sql.Composable
+    ) -> sql.Composed:
         start, end = self._value("start", number), self._value("end", number)
-        time = sql.SQL("p.time" if source.view is None else "p.bucket")
         return SCAN.format(
-            series=self._series(source),
-            bucket=self._bucket(time),
-            parts=self._parts(source),
+            columns=COMMA.join(columns),
             source=self._with_points_before(source, start, end) if source.needs_before else self._rows(source),
-            time=time,
+            time=_time(source),
             start=start,
             end=end,
             present=self._present(source),
             chosen=self._chosen,
-            places=sql.SQL("1" if self._shape.windows == "none" else "1, 2"),
+            grouping=grouping,
         )
 
     def _value(self, name: str, number: int | None = None) -> sql.Placeholder:
@@ -84,12 +105,11 @@ class Scans:
             return sql.SQL("p.series_id")
         return sql.SQL("grouped.id" if self._shape.by else "0")
 
-    def _bucket(self, time: sql.Composable) -> sql.Composable:
-        if self._shape.windows == "none":
-            return NOTHING
+    def _bucket(self, source: Source) -> sql.Composable:
+        time = _time(source)
         if self._shape.windows == "fixed":
-            return sql.SQL(", time_bucket({}, {}) AS bucket").format(self._value("step"), time)
-        return sql.SQL(", ({starts}::timestamptz[])[width_bucket({time}, {starts}::timestamptz[])] AS bucket").format(
+            return sql.SQL("time_bucket({}, {}) AS bucket").format(self._value("step"), time)
+        return sql.SQL("({starts}::timestamptz[])[width_bucket({time}, {starts}::timestamptz[])] AS bucket").format(
             starts=self._value("starts"), time=time
         )
 
@@ -156,3 +176,7 @@ class Scans:
             end=end,
             chosen=self._chosen,
         )
+
+
+def _time(source: Source) -> sql.SQL:
+    return sql.SQL("p.time" if source.view is None else "p.bucket")

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from query.conditions import HOST, Form, forms
 from query.facts import FieldFact
-from query.functions import REACH, fraction
+from query.functions import REACH, fraction, recipe
 from query.planner import Plan, Source
 from query.steps import FixedWindows
 
@@ -53,6 +53,12 @@ class Shape:
     def reached(self) -> tuple[int, ...]:
         """The places of the fields of which points before others matter, where the rows tell of that."""
         return tuple(dict.fromkeys(field for source in self.sources for field, part in source.parts if part in REACH))
+
+    @property
+    def is_at_once(self) -> bool:
+        """Whether all points of a window can be taken together, whichever their series: then that is less work."""
+        is_one = len(self.sources) == 1 and not self.by and not self.tells_reach
+        return is_one and all(recipe(value.fn).at_once is not None for value in self.values)
 
     def name(self, name: str, number: int | None = None) -> str:
         """What a value is called."""

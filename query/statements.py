@@ -165,22 +165,31 @@ class _Merge:
             chosen += sql.SQL(" AND ({}) IN (SELECT {} FROM ranked)").format(COMMA.join(self._by), only)
         has_choice = bool(shape.match) or only is not None
         scans = Scans(shape, COMMA.join(self._by), IS_CHOSEN if has_choice else NOTHING)
-        computed = zip(
-            [*self._by, *(_merged(value) for value in shape.values)], [*self.tags, *self.values], strict=True
-        )
-        columns: list[sql.Composable] = [sql.SQL("{} AS {}").format(*pair) for pair in computed]
-        columns += self._reach()
-        if shape.windows != "none":
-            columns.insert(len(self._by), BUCKET)
         return MERGED.format(
             chosen=CHOSEN.format(conditions=chosen) if has_choice else NOTHING,
-            scans=scans.all(),
-            columns=COMMA.join(columns),
+            scans=scans.at_once() if shape.is_at_once else scans.all(),
+            columns=COMMA.join(self._columns()),
             source=sql.SQL("partial JOIN catalog.series s ON s.id = series_id" if shape.by else "partial"),
             assumed=self._assumed,
-            grouping=sql.SQL("GROUP BY {}" if self.keys else "HAVING count(*) > 0").format(COMMA.join(self.keys)),
+            grouping=self._grouping(),
             order=sql.SQL(" ORDER BY {}").format(COMMA.join(order)) if order else NOTHING,
         )
+
+    def _columns(self) -> list[sql.Composable]:
+        if self._shape.is_at_once:
+            return [*self.keys, *self.values]
+        computed = [*self._by, *(_merged(value) for value in self._shape.values)]
+        columns: list[sql.Composable] = [
+            sql.SQL("{} AS {}").format(*pair) for pair in zip(computed, [*self.tags, *self.values], strict=True)
+        ]
+        if self._shape.windows != "none":
+            columns.insert(len(self._by), BUCKET)
+        return columns + self._reach()
+
+    def _grouping(self) -> sql.Composable:
+        if self._shape.is_at_once:
+            return NOTHING
+        return sql.SQL("GROUP BY {}" if self.keys else "HAVING count(*) > 0").format(COMMA.join(self.keys))
 
     def _reach(self) -> list[sql.Composable]:
         """What a row tells of the points before it, if it does."""
