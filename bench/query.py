@@ -1,12 +1,14 @@
 """Measures reading: Tidemark's API against psql with the best SQL, VictoriaMetrics and InfluxDB, in one run.
 
-    python -m bench.query [--hosts 1000] [--hours 72] [--light 20] [--heavy 5] [--json FILE]
+    python -m bench.query [--hosts 1000] [--hours 72] [--light 50] [--heavy 5] [--pause 0] [--json FILE]
 
-All hold the same lines, and are asked the questions of `bench.questions` by turns; each question of a kind has its own
-hosts and times. What is told is the median, in milliseconds, until the whole answer was there. *cold* is the first time
-that a question is asked, with no cache of answers, *again* the same question once more, with one. The answers of the
-first question of each kind are compared, cell by cell. With `DATABASE_URL` Tidemark's database is a new one on that
-server, which may be of the community edition: then it is compressed and rolled up before it is asked.
+All hold the same lines, and are asked the same questions of `bench.questions`, each question of a kind about its own
+hosts and times: all questions of a kind in a row, one system after the other, as TSBS does. What is told is the median,
+in milliseconds, until the whole answer was there. *cold* is the first time that a question is asked, with no cache of
+answers, *again* the same question once more, with one. With `--pause` there are so many seconds before each question:
+processors sleep by then, and must be woken at every step on an answer's way. The answers to the first question of each
+kind are compared, cell by cell. With `DATABASE_URL` Tidemark's database is a new one on that server, which may be of
+the community edition: then it is compressed and rolled up before it is asked.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -32,7 +35,7 @@ from bench import generate, systems
 from bench.asked import Asked, Cells, InfluxDB, Psql, Tidemark, VictoriaMetrics
 from bench.generate import READING_SECONDS
 from bench.ingest import CONNECTIONS, START, Server, embedded, make_load
-from bench.questions import HOUR, Data, Kind, Window, kinds
+from bench.questions import HOUR, Data, Kind, Question, Window, kinds
 from bench.storage import COMPRESS, REFRESH, run_jobs
 from service.settings import home
 from sql import engine
@@ -53,6 +56,8 @@ class Options:
     light: int
     heavy: int
     peers: bool
+    pause: float
+    """Seconds before each question."""
 
     def times(self, kind: Kind) -> int:
         """How many questions of a kind."""
@@ -64,13 +69,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure reading against psql and against peers.")
     parser.add_argument("--hosts", type=int, default=1000)
     parser.add_argument("--hours", type=int, default=72)
-    parser.add_argument("--light", type=int, default=20, help="questions of each kind about a few hosts")
+    parser.add_argument("--light", type=int, default=50, help="questions of each kind about a few hosts")
     parser.add_argument("--heavy", type=int, default=5, help="questions of each kind about all hosts")
+    parser.add_argument("--pause", type=float, default=0, help="seconds before each question")
     parser.add_argument("--without-peers", action="store_true", help="leave the peers out")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     chosen = parser.parse_args()
     data = Data(START, START + chosen.hours * HOUR, chosen.hosts)
-    options = Options(data, chosen.light, chosen.heavy, peers=not chosen.without_peers)
+    options = Options(data, chosen.light, chosen.heavy, peers=not chosen.without_peers, pause=chosen.pause)
     folder = home() / "bench" / "query"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -153,25 +159,35 @@ def fill(found: Sequence[systems.System], folder: Path, data: Data) -> None:
 def of_kind(kind: Kind, options: Options, asked: Sequence[Asked]) -> Figures:
     """Ask everybody the same questions: the medians in milliseconds, and whether the answers agree."""
     chance = random.Random(kind.name)
-    seconds: dict[str, list[float]] = {one.name: [] for one in asked}
+    questions = [kind.make(chance, options.data) for _ in range(options.times(kind))]
+    ms: dict[str, float] = {}
+    answers: dict[str, Cells] = {}
+    for one in asked:
+        seconds, first = in_a_row(one, questions, options.pause)
+        ms[one.name] = statistics.median(seconds) * 1000
+        if one.is_compared:
+            answers[one.name] = one.cells(questions[0], first)
     different: list[str] = []
-    for number in range(options.times(kind)):
-        question = kind.make(chance, options.data)
-        answers: dict[str, Cells] = {}
-        for one in asked:
-            if one.name.endswith("again"):
-                one.ask(question)
-            took, answer = one.ask(question)
-            seconds[one.name].append(took)
-            if number == 0 and one.is_compared:
-                answers[one.name] = one.cells(question, answer)
-        if number == 0:
-            for other, cells in answers.items():
-                within = question.whole if other.startswith("victoria") else None
-                if fault := difference(answers["psql"], cells, within):
-                    different.append(f"{other}: {fault}")
-    _say(f"{kind.name}: " + ", ".join(f"{name} {_median(times):.1f}" for name, times in seconds.items()))
-    return {"ms": {name: _median(times) for name, times in seconds.items()}, "different": different}
+    for other, cells in answers.items():
+        within = questions[0].whole if other.startswith("victoria") else None
+        if fault := difference(answers["psql"], cells, within):
+            different.append(f"{other}: {fault}")
+    _say(f"{kind.name}: " + ", ".join(f"{name} {one:.1f}" for name, one in ms.items()))
+    return {"ms": ms, "different": different}
+
+
+def in_a_row(one: Asked, questions: Sequence[Question], pause: float) -> tuple[list[float], Any]:
+    """Put questions to one: the seconds that each took, and the first answer."""
+    seconds: list[float] = []
+    first: Any = None
+    for question in questions:
+        if one.name.endswith("again"):
+            one.ask(question)
+        time.sleep(pause)
+        took, answer = one.ask(question)
+        first = answer if not seconds else first
+        seconds.append(took)
+    return seconds, first
 
 
 def difference(wanted: Cells, found: Cells, within: Window | None) -> str | None:
@@ -200,10 +216,6 @@ def table(figures: Figures) -> str:
         lines.append(f"{kind:24}{cells}{one['ms']['tidemark cold'] / one['ms']['psql']:>14.2f}")
         lines += [f"    the answers differ: {text}" for text in one["different"]]
     return "\n".join(lines)
-
-
-def _median(times: Sequence[float]) -> float:
-    return statistics.median(times) * 1000
 
 
 def _say(text: str) -> None:
