@@ -1,11 +1,13 @@
 """What is kept of an answer: rows, and what tells whether they still hold. Pure.
 
 Rows are kept as JSON, which has every number exactly as it is, and is read fast. It takes little room, so that an entry
-is kept in this form in memory as well as elsewhere.
+is kept in this form in memory as well as elsewhere. Elsewhere it is sealed with its key: what is damaged there, or was
+put under another key, is no entry.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from query.tables import Row
 
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+SEAL_BYTES = 8
 
 
 class UnkeepableError(Exception):
@@ -46,19 +49,23 @@ class Entry:
     reach: Reach | None = None
     """Of a window whose rows depend on points before it; None for others."""
 
-    def to_bytes(self) -> bytes:
-        """All of it."""
+    def to_bytes(self, key: bytes) -> bytes:
+        """All of it, sealed with the key that it is kept under."""
         stamp, reach = self.stamp, self.reach
         head: list[Any] = [stamp.epoch, stamp.xmin, microseconds(stamp.at)]
         if reach is not None:
             oldest = None if reach.oldest is None else microseconds(reach.oldest)
             head.append([microseconds(reach.since), oldest, reach.is_complete])
-        return orjson.dumps(head) + b"\n" + self.rows
+        told = orjson.dumps(head) + b"\n" + self.rows
+        return seal(key, told) + told
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Entry:
-        """What `to_bytes` made. Raises `ValueError` for anything else."""
-        head, _, rows = data.partition(b"\n")
+    def from_bytes(cls, key: bytes, data: bytes) -> Entry:
+        """What `to_bytes` made with the same key. Raises `ValueError` for anything else."""
+        told = data[SEAL_BYTES:]
+        if data[:SEAL_BYTES] != seal(key, told):
+            raise ValueError("not an entry of this key")
+        head, _, rows = told.partition(b"\n")
         try:
             epoch, xmin, at, *reaches = orjson.loads(head)
             stamp = Stamp(str(epoch), int(xmin), _moment(at))
@@ -110,6 +117,11 @@ def in_order(slots: Iterable[Sequence[Row]], tags: int) -> list[Row]:
         for row in rows:
             by_tags.setdefault(row[:tags], []).append(row)
     return [row for series in sorted(by_tags) for row in by_tags[series]]
+
+
+def seal(key: bytes, told: bytes) -> bytes:
+    """What tells that bytes were put under this key, and are as they were."""
+    return hashlib.blake2b(told, key=key, digest_size=SEAL_BYTES).digest()
 
 
 def _packed(rows: list[Row]) -> bytes:

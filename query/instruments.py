@@ -53,7 +53,8 @@ class Instruments:
         )
         self.cache_errors = Counter(
             "query_cache_errors",
-            "What went wrong with Redis: timeout, broken, busy (not written), unreadable (not ours).",
+            "What went wrong with Redis: timeout, broken, refused (full, or a copy), busy (not written), unreadable "
+            "(not ours).",
             ["kind"],
             registry=registry,
         )

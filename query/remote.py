@@ -1,7 +1,8 @@
 """Entries kept in Redis, for several processes together and for longer than one lives.
 
 Whatever Redis does, an answer does not wait for it: what is not there within a moment is not there, what cannot be
-written is not written. After an error nothing is asked of it for a while, longer each time (a circuit breaker).
+written is not written. After an error nothing is asked of it for a while, longer each time (a circuit breaker). One
+that is full, or a copy, refuses what it is given and still has what it has: then only the writing stops for a while.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from query.entries import Entry
@@ -31,6 +32,9 @@ MAX_WRITES = 8
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
+
+FAILURES = (RedisError, OSError, TimeoutError, ValueError, TypeError, LookupError, RecursionError)
+"""What can come of asking: the last four are what the driver makes of bytes that are no reply."""
 
 
 class Breaker:
@@ -68,6 +72,8 @@ class Remote:
         self._keep_seconds = max(1, round(settings.cache_max_age_seconds))
         self._errors = instruments.cache_errors
         self._breaker = Breaker()
+        self._writing = Breaker()
+        """For a server that answers, and refuses what it is given."""
         instruments.cache_broken.set_function(lambda: self._breaker.is_open(time.monotonic()))
         self._writes: set[asyncio.Task[None]] = set()
         self._redis = Redis.from_pool(
@@ -90,11 +96,8 @@ class Remote:
             async with asyncio.timeout(self._seconds):
                 for first in range(0, len(keys), KEYS_A_CALL):
                     some = keys[first : first + KEYS_A_CALL]
-                    values = await self._redis.mget([PREFIX + key for key in some])
-                    for key, value in zip(some, values, strict=True):
-                        if isinstance(value, bytes) and (entry := self._read(value)) is not None:
-                            found[key] = entry
-        except (RedisError, OSError, TimeoutError) as error:
+                    found |= self._read(some, await self._redis.mget([PREFIX + key for key in some]))
+        except FAILURES as error:
             self._failed(error)
             return {}
         self._worked()
@@ -102,7 +105,8 @@ class Remote:
 
     async def put(self, entries: Mapping[bytes, Entry]) -> None:
         """Begin to write entries."""
-        if self._breaker.is_open(time.monotonic()):
+        now = time.monotonic()
+        if self._breaker.is_open(now) or self._writing.is_open(now):
             return
         if len(self._writes) >= MAX_WRITES:
             self._errors.labels("busy").inc()
@@ -118,23 +122,34 @@ class Remote:
         await asyncio.gather(*self._writes, return_exceptions=True)
         await self._redis.aclose()
 
-    def _read(self, value: bytes) -> Entry | None:
-        try:
-            return Entry.from_bytes(value)
-        except ValueError:  # somebody else writes into the same Redis
-            self._errors.labels("unreadable").inc()
-            return None
+    def _read(self, keys: Sequence[bytes], values: object) -> dict[bytes, Entry]:
+        """The entries that a reply has."""
+        if not isinstance(values, list) or len(values) != len(keys):
+            raise InvalidResponse("not a value for each key")
+        found = {}
+        for key, value in zip(keys, values, strict=True):
+            if value is not None:
+                try:
+                    found[key] = Entry.from_bytes(key, value)
+                except (ValueError, TypeError):  # somebody else writes into the same Redis
+                    self._errors.labels("unreadable").inc()
+        return found
 
     async def _write(self, entries: Mapping[bytes, Entry]) -> None:
         try:
             pipeline = self._redis.pipeline(transaction=False)
             for key, entry in entries.items():
-                pipeline.set(PREFIX + key, entry.to_bytes(), ex=self._keep_seconds)
-            await pipeline.execute()
-        except (RedisError, OSError, TimeoutError) as error:
+                pipeline.set(PREFIX + key, entry.to_bytes(key), ex=self._keep_seconds)
+            replies = await pipeline.execute(raise_on_error=False)
+        except FAILURES as error:
             self._failed(error)
         else:
-            self._worked()
+            refusal = next((one for one in replies if isinstance(one, ResponseError)), None)
+            if refusal is None:
+                self._worked()
+                self._writing.worked()
+            else:
+                self._refused(refusal)
 
     def _failed(self, error: Exception) -> None:
         kind = "timeout" if isinstance(error, TimeoutError | RedisTimeoutError) else "broken"
@@ -142,6 +157,12 @@ class Remote:
         if not self._breaker.is_broken:
             log.warning("the cache does not answer, and is left alone for a while", error=_summary(error))
         self._breaker.failed(time.monotonic())
+
+    def _refused(self, refusal: ResponseError) -> None:
+        self._errors.labels("refused").inc()
+        if not self._writing.is_broken:
+            log.warning("the cache refuses what it is given, and is given nothing for a while", error=_summary(refusal))
+        self._writing.failed(time.monotonic())
 
     def _worked(self) -> None:
         if self._breaker.worked():

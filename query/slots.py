@@ -24,7 +24,7 @@ from query.planner import RAW, Plan
 from query.ranges import Range
 from query.times import LATEST
 
-FORMAT = 2
+FORMAT = 3
 """Raised when what is kept means another thing than before."""
 
 

@@ -120,6 +120,76 @@ async def test_what_others_have_written_is_not_read(query: Query, redis: RedisSe
     assert await query.counted("query_cache_errors_total", kind="unreadable") >= 1
 
 
+async def test_what_is_under_another_key_is_not_read(query: Query, redis: RedisServer) -> None:
+    """Windows that have come to each other's places are computed anew: none is taken for another."""
+    asked = panel()
+    first = await ask(query, **asked)
+    await until_reused(query, asked, "hit")
+    with Redis.from_url(redis.url) as client:
+        keys = client.keys("*")
+        assert isinstance(keys, list)
+        values = [client.get(key) for key in keys]
+        for key, value in zip(keys, [*values[1:], values[0]], strict=True):
+            assert isinstance(value, bytes)
+            client.set(key, value)
+    again = await ask(query, **asked)
+    assert (again.status, again.reuse) == (200, "miss")
+    assert is_same(again.answer["series"], first.answer["series"])
+
+
+async def test_a_full_redis_is_still_read(query: Query, redis: RedisServer) -> None:
+    """What it has is used; it is given nothing for a while, which is logged and counted once, and is no failure."""
+    asked = panel()
+    await ask(query, **asked)
+    await until_reused(query, asked, "hit")
+    with Redis.from_url(redis.url) as client:
+        client.config_set("maxmemory", 1)
+        other = {**asked, "fn": "max"}
+        for _ in range(5):
+            assert (await ask(query, **other)).reuse == "miss"
+            await query.until_counted("query_cache_errors_total", 1, kind="refused")
+            assert (await ask(query, **asked)).reuse == "hit"
+        assert await query.counted("query_cache_broken") == 0
+        client.config_set("maxmemory", 0)
+    await until_reused(query, other, "hit")
+
+
+NO_REPLIES = {
+    "of another type": b":1\r\n",
+    "too short": b"*0\r\n",
+    "a map": b"%1\r\n$1\r\na\r\n$1\r\nb\r\n",
+    "of numbers": b"*45\r\n" + 45 * b":1\r\n",
+    "a length that is none": b"*x\r\n",
+    "too deep": 5000 * b"*1\r\n" + b":1\r\n",
+    "not Redis'": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("reply", NO_REPLIES.values(), ids=NO_REPLIES)
+async def test_a_server_that_is_no_redis_breaks_nothing(
+    database: str, stored: Database, serve_query: ServeQuery, reply: bytes
+) -> None:
+    """Whatever it says, answers are computed, and that something is wrong is counted."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            if line.strip().upper() in (b"SETINFO", b"MGET", b"SET", b"HELLO", b"SELECT"):
+                writer.write(reply if line.strip() == b"MGET" else b"+OK\r\n")
+        writer.close()
+
+    stored.store("cpu", points(timedelta(hours=1), timedelta(0), timedelta(seconds=10)))
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        query = await serve_query(
+            database, cache_url=SecretStr(f"redis://127.0.0.1:{port}/0"), cache_min_seconds=0, cache_timeout_seconds=1
+        )
+        await query.until_ready()
+        await query.until_keeping()
+        for _ in range(3):
+            assert (await ask(query, **panel())).reuse == "miss"
+        assert await query.counted("query_cache_errors_total") >= 1
+
+
 async def test_query_starts_without_redis(
     database: str, stored: Database, serve_query: ServeQuery, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query.entries import Entry, Form, Stamp, UnkeepableError, in_order
+from query.entries import Entry, Form, Stamp, UnkeepableError, in_order, seal
 from query.reach import Reach
 
 START = datetime(2026, 11, 25, 8, tzinfo=UTC)
@@ -54,7 +54,22 @@ def test_what_json_cannot_hold_is_not_kept(number: float) -> None:
 def test_an_entry_as_bytes(reach: Reach | None) -> None:
     """It comes back with its stamp, and with its reach if it has one."""
     entry = Entry(Stamp("1.2.3", 2**40, START + timedelta(microseconds=7)), b'[["a",1.5]]', reach)
-    assert Entry.from_bytes(entry.to_bytes()) == entry
+    assert Entry.from_bytes(b"key", entry.to_bytes(b"key")) == entry
+
+
+@given(st.data())
+def test_an_entry_that_was_damaged(data: st.DataObject) -> None:
+    """A byte that is another, one that is missing, or another key: it is none any more."""
+    whole = Entry(Stamp("1.2.3", 2**40, START), b'[["a",1.5]]').to_bytes(b"key")
+    place = data.draw(st.integers(0, len(whole) - 1))
+    change = data.draw(st.integers(1, 255))
+    for key, damaged in (
+        (b"key", whole[:place] + bytes([whole[place] ^ change]) + whole[place + 1 :]),
+        (b"key", whole[:place]),
+        (b"another key", whole),
+    ):
+        with pytest.raises(ValueError, match="not an entry"):
+            Entry.from_bytes(key, damaged)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +80,10 @@ def test_an_entry_as_bytes(reach: Reach | None) -> None:
     ],
 )
 def test_what_is_no_entry(data: bytes) -> None:
-    """Anything else is refused."""
-    with pytest.raises(ValueError, match="not an entry"):
-        Entry.from_bytes(data)
+    """Anything else is refused, sealed or not."""
+    for one in (data, seal(b"key", data) + data):
+        with pytest.raises(ValueError, match="not an entry"):
+            Entry.from_bytes(b"key", one)
 
 
 @given(st.lists(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=5, unique=True), max_size=5))
