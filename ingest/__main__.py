@@ -10,6 +10,7 @@ from ingest.settings import IngestSettings
 from ingest.spool.errors import SpoolFailed
 from ingest.spool.store import require
 from service import logs, settings, workers
+from service.connections import Bound
 
 PROG = "python -m ingest"
 
@@ -33,6 +34,8 @@ def main() -> None:
         chosen.host,
         chosen.port,
         chosen.workers,
+        Bound(chosen.max_client_connections, "INGEST_MAX_CLIENT_CONNECTIONS"),
+        keepalive_timeout=chosen.idle_seconds,
         shutdown_timeout=chosen.shutdown_seconds,
         auto_decompress=False,
     )

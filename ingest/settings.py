@@ -38,6 +38,14 @@ class IngestSettings(SpoolFolder):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
     log_format: LogFormat = Field("text", description="form of the log's lines")
 
+    max_client_connections: int = Field(
+        10_000,
+        ge=1,
+        description="connections of clients at a time to each worker, idle ones included; one more gets 503",
+    )
+    idle_seconds: float = Field(
+        300.0, gt=0, description="time for the next head of a request on a connection; then it is closed"
+    )
     max_body_bytes: int = Field(32 * MEBIBYTES, gt=0, description="largest body, decompressed; a larger one gets 413")
     body_timeout_seconds: float = Field(30.0, gt=0, description="time for a body to arrive; then 408")
     decode_seconds: float = Field(10.0, gt=0, description="processor time for a body to be read; then 413")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from query.app import create_app, server_options
+from query.app import connections_bound, create_app, server_options
 from query.settings import QuerySettings
 from service import logs, settings, web
 
@@ -13,7 +13,8 @@ def main() -> None:
     """Read the settings and serve until told to stop."""
     chosen = settings.read(QuerySettings, PROG)
     logs.configure(chosen.log_level, chosen.log_format)
-    web.run(PROG, lambda: create_app(chosen), chosen.host, chosen.port, **server_options(chosen))
+    bound = connections_bound(chosen)
+    web.run(PROG, lambda: create_app(chosen), chosen.host, chosen.port, bound, **server_options(chosen))
 
 
 if __name__ == "__main__":

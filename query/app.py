@@ -30,6 +30,7 @@ from query.storage import Storage
 from query.store import Store
 from service import VERSION, docs
 from service import web as shell
+from service.connections import Bound
 
 
 def create_app(settings: QuerySettings) -> web.Application:
@@ -71,8 +72,14 @@ def server_options(settings: QuerySettings) -> dict[str, Any]:
     return {
         "handler_cancellation": True,
         "shutdown_timeout": settings.shutdown_seconds,
+        "keepalive_timeout": settings.idle_seconds,
         "max_line_size": settings.max_url_bytes,
     }
+
+
+def connections_bound(settings: QuerySettings) -> Bound:
+    """How many connections clients may have."""
+    return Bound(settings.max_client_connections, "QUERY_MAX_CLIENT_CONNECTIONS", settings.client_share)
 
 
 def _reuse(app: web.Application, servers: Servers, settings: QuerySettings, instruments: Instruments) -> Reuse | None:

@@ -38,6 +38,12 @@ class QuerySettings(Settings):
     log_format: LogFormat = Field("text", description="form of the log's lines")
 
     connections: int = Field(8, ge=1, le=1000, description="database connections: statements that run at the same time")
+    max_client_connections: int = Field(
+        10_000, ge=1, description="connections of clients at a time, idle ones included; one more gets 503"
+    )
+    idle_seconds: float = Field(
+        120.0, gt=0, description="time for the next head of a request on a connection; then it is closed"
+    )
     max_waiting: int = Field(
         100, ge=1, description="requests that may wait for a connection; one more gets 503 at once"
     )
@@ -46,7 +52,8 @@ class QuerySettings(Settings):
         0.75,
         gt=0,
         le=1,
-        description="share of the connections and of the places to wait that one client, an address, may have; 1: all",
+        description="share of connections, of both kinds, and of places to wait that one client, an address, may have; "
+        "1: all",
     )
     statement_timeout_seconds: float = Field(
         30.0, ge=0.01, le=86_400, description="longest statement; a request that needs longer is refused"

@@ -30,6 +30,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from service import logs
+from service.connections import Bound, Connections, Runner
 from service.errors import HttpError, error_body
 from service.siblings import WORKER
 
@@ -231,7 +232,9 @@ def _from_aiohttp(request: web.Request, error: web.HTTPException) -> web.Respons
     return json_response(error_body(code, message), status=error.status, headers=headers)
 
 
-def run(prog: str, make_app: Callable[[], web.Application], host: str, port: int, **server_options: Any) -> None:
+def run(
+    prog: str, make_app: Callable[[], web.Application], host: str, port: int, bound: Bound, **server_options: Any
+) -> None:
     """Serve until SIGTERM or SIGINT; then refuse new connections and finish what is under way.
 
     The application is made inside the event loop, which pools and locks belong to. A port that cannot be taken
@@ -240,7 +243,12 @@ def run(prog: str, make_app: Callable[[], web.Application], host: str, port: int
 
     async def serving() -> None:
         await serve(
-            make_app(), lambda runner: [web.TCPSite(runner, host, port, backlog=BACKLOG)], prog, url, server_options
+            make_app(),
+            lambda runner: [web.TCPSite(runner, host, port, backlog=BACKLOG)],
+            prog,
+            url,
+            bound,
+            server_options,
         )
 
     url = f"http://{host}:{port}"
@@ -265,10 +273,12 @@ async def serve(
     make_sites: Callable[[web.AppRunner], Iterable[web.BaseSite]],
     prog: str,
     url: str,
+    bound: Bound,
     server_options: Mapping[str, Any],
 ) -> None:
     """Serve an application on sites until SIGTERM or SIGINT, then let requests under way finish."""
-    runner = web.AppRunner(app, access_log=None, **server_options)
+    shell = app[SHELL]
+    runner = Runner(app, Connections(shell.name, bound, shell.registry), access_log=None, **server_options)
     await runner.setup()
     try:
         for site in make_sites(runner):

@@ -29,6 +29,7 @@ from aiohttp import web
 
 from service import logs
 from service.accepting import SharedSite
+from service.connections import Bound
 from service.siblings import WORKER, Worker
 from service.web import BACKLOG, SHELL, STOP_SIGNALS, refused_in_one_line, serve
 from service.web import run as run_alone
@@ -50,19 +51,27 @@ class Service:
     url: str
     listeners: Sequence[socket.socket]
     workers: int
+    bound: Bound
+    """On connections, for each worker."""
     server_options: Mapping[str, Any]
 
 
 def run(
-    prog: str, make_app: Callable[[], web.Application], host: str, port: int, workers: int, **server_options: Any
+    prog: str,
+    make_app: Callable[[], web.Application],
+    host: str,
+    port: int,
+    workers: int,
+    bound: Bound,
+    **server_options: Any,
 ) -> None:
     """As `service.web.run`, with so many processes; a single one is this process itself, without a supervisor."""
     if workers == 1:
-        run_alone(prog, make_app, host, port, **server_options)
+        run_alone(prog, make_app, host, port, bound, **server_options)
         return
     with refused_in_one_line(prog, host, port):
         listeners = listen(host, port)
-    Supervisor(Service(prog, make_app, f"http://{host}:{port}", listeners, workers, server_options)).run()
+    Supervisor(Service(prog, make_app, f"http://{host}:{port}", listeners, workers, bound, server_options)).run()
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -166,5 +175,6 @@ async def _serve(service: Service, number: int, restarts: int, folder: Path, lif
             lambda runner: [SharedSite(runner, listener) for listener in service.listeners],
             service.prog,
             service.url,
+            service.bound,
             service.server_options,
         )
