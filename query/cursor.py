@@ -6,6 +6,7 @@ hundreds of thousands. How a statement is sent, read and ended is the driver's, 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -14,6 +15,9 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from query.tables import Batches, Row
+
+END_SECONDS = 5.0
+"""For a statement to end that is cancelled; then its connection is closed, and the server finds out by itself."""
 
 
 class BatchCursor(psycopg.AsyncCursor[Row]):
@@ -34,7 +38,9 @@ class BatchCursor(psycopg.AsyncCursor[Row]):
                         yield self._tx.load_rows(0, result.ntuples, self._make_row)
             finally:
                 if self._pgconn.transaction_status == TransactionStatus.ACTIVE:
-                    await self._end()
+                    with suppress(TimeoutError):  # then the driver has closed the connection
+                        async with asyncio.timeout(END_SECONDS):
+                            await self._end()
 
     async def _end(self) -> None:
         """Cancel the statement and read what is left of it: else the connection would be of no use to the next."""

@@ -4,7 +4,7 @@ The database need not be there when the process starts, and may go away and come
 driver's that is not a fault of ours becomes an answer here, and nowhere else:
 
     statement timeout, a result past double precision   400, the client can ask for less
-    no connection, a lost one, a server in trouble      503 with Retry-After, the same request will do later
+    no connection, a lost or a silent one, trouble      503 with Retry-After, the same request will do later
     a table that was dropped since it was looked up     503 likewise
 """
 
@@ -14,9 +14,9 @@ import asyncio
 import logging
 import select
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeVar
 
 import orjson
 import psycopg
@@ -43,6 +43,8 @@ POOL_RETRY_SECONDS = 2.0
 
 Query = sql.SQL | sql.Composed | LiteralString
 
+T = TypeVar("T")
+
 
 class Database:
     """The pool of one server and its watch. `running` is their life; `fetch` and `stream` run a statement."""
@@ -55,6 +57,8 @@ class Database:
         """`primary` or `replica`, for people and instruments."""
         self.watch = Watch(name, address, settings.connect_timeout_seconds, instruments, on_look=on_look)
         self._settings = settings
+        self._patience_seconds = settings.statement_timeout_seconds + settings.connect_timeout_seconds
+        """The server would have ended the statement by then."""
         self._instruments = instruments
         self._pool = AsyncConnectionPool(
             address,
@@ -98,7 +102,7 @@ class Database:
             self._pool.connection() as connection,
             connection.cursor(binary=True) as cursor,
         ):
-            await cursor.execute(statement, parameters)
+            await self._heard(cursor.execute(statement, parameters))
             rows = await cursor.fetchall()
         self._instruments.rows.labels(name).inc(len(rows))
         return rows
@@ -115,7 +119,7 @@ class Database:
             BatchCursor(connection) as cursor,
             aclosing(cursor.batches(statement, parameters, BATCH_ROWS)) as batches,
         ):
-            async for batch in batches:
+            while (batch := await self._heard(anext(batches, None))) is not None:
                 self._instruments.rows.labels(name).inc(len(batch))
                 yield batch
 
@@ -134,6 +138,20 @@ class Database:
                 raise
             raise answer from error
         self._instruments.statement_seconds.labels(name).observe(time.perf_counter() - began)
+
+    async def _heard(self, said: Awaitable[T]) -> T:
+        """What the server says. Raises `Unavailable` when it hangs, or nothing has come from it for whatever reason.
+
+        Such a server takes what is sent, so that its connection does not look broken, and ends no statement itself.
+        """
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                return await said
+        except TimeoutError:
+            self._instruments.database_errors.labels("none").inc()
+            reason = f"nothing was heard from it for {self._patience_seconds:g} s"
+            log.warning("the database failed a statement", server=self.name, sqlstate=None, error=reason)
+            raise Unavailable(f"the database failed: {reason}") from None
 
     async def _check(self, connection: psycopg.AsyncConnection) -> None:
         """Called by the pool before it lends a connection; it lends another when this one is dead.

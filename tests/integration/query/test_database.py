@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import tomllib
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from query.database import conninfo
@@ -18,6 +19,7 @@ from query.watch import NEEDED_MIGRATION
 from sql.migrate import migrate
 from tests.integration.query.conftest import Database, Query, ServeQuery
 from tests.integration.query.reference import Point
+from tests.relay import Relay
 
 ROOT = Path(__file__).parents[3]
 
@@ -147,6 +149,42 @@ async def test_a_database_that_goes_away_and_comes_back(query: Query, stored: Da
         server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
     await query.until_ready()
     await query.aggregate(**ASK)
+
+
+@pytest.fixture
+async def way(database: str) -> AsyncIterator[Relay]:
+    """A way to the test's database."""
+    told = conninfo_to_dict(database)
+    relay = Relay(str(told["host"]), int(str(told["port"])))
+    await relay.open()
+    yield relay
+    await relay.close()
+
+
+async def test_a_database_that_falls_silent_keeps_nobody_waiting(
+    database: str, stored: Database, serve_query: ServeQuery, way: Relay
+) -> None:
+    """What it was asked, in one piece and in batches, is 503 when it should have ended by then."""
+    url = make_conninfo(database, host="127.0.0.1", port=way.port)
+    query = await serve_query(url, statement_timeout_seconds=2, connect_timeout_seconds=2)
+    await query.until_ready()
+    await query.aggregate(**ASK)  # its field is known from now on, and another is looked for
+    with stored.locked("cpu"), psycopg.connect(stored.url) as owner:
+        owner.execute("LOCK TABLE catalog.field IN ACCESS EXCLUSIVE MODE")
+        asked = [
+            asyncio.create_task(query.get("/api/v1/aggregate", {**ASK, "metric": metric}))
+            for metric in ("cpu.user", "cpu.other")
+        ]
+        await stored.until_waiting_for_lock(2)
+        way.pause()
+        for status, answer in await asyncio.gather(*asked):
+            assert (status, answer["code"]) == (503, "unavailable")
+            assert "nothing was heard" in answer["message"]
+        await query.until_not_ready("the database does not answer")
+    way.resume()
+    await query.until_ready()
+    await query.aggregate(**ASK)
+    await query.until_counted("query_connections", len(stored.statements("true")) - 1)
 
 
 async def test_a_client_that_leaves_cancels_its_statement(
