@@ -119,4 +119,5 @@ def _query(method: Literal["get", "post"]) -> Operation:
         answers if method == "get" else {**answers, **REFUSALS},
         [Parameter("q", {**TEXT, "examples": ["SHOW DATABASES"]}, "InfluxQL", is_required=method == "get")],
         body={} if method == "get" else {"application/x-www-form-urlencoded": form},
+        needs_body=False,
     )

@@ -26,6 +26,7 @@ from query.parameters import (
     number,
     one_or_more,
     split,
+    text_like,
     unique,
 )
 from query.times import ALLOWED_TIMES, RFC3339, parse_time, shortened, written
@@ -36,7 +37,7 @@ Order = Literal["asc", "desc", "any"]
 WHERE = re.compile(r"(.*[^<>!=\s])\s*(>=|<=|!=|>|<|=)\s*(\S+)", re.DOTALL)
 ALLOWED_WHERE = "a metric, one of > >= < <= = !=, and a number: cpu.usage_user>90; repeatable, all must hold"
 
-PLACE = re.compile(r"([^,]{1,64}),([0-9]{1,10})")
+PLACE = re.compile(f"({RFC3339.pattern}),([0-9]{{1,10}})")
 ALLOWED_PLACES = "next of the page before: 2026-11-22T08:00:00Z,17"
 
 
@@ -77,7 +78,7 @@ def _place(value: object, info: ValidationInfo) -> Place:
     if info.data.get("order") == "any":
         raise ValueError("points in any order are not read in pages")
     match = PLACE.fullmatch(value) if isinstance(value, str) else None
-    if match is None or RFC3339.fullmatch(match[1]) is None or int(match[2]) > LARGEST_ID:
+    if match is None or int(match[2]) > LARGEST_ID:
         raise ValueError(f"{shortened(str(value))!r} is no place")
     return Place(parse_time(match[1], cast(dict[str, datetime], info.context)["now"]), int(match[2]))
 
@@ -98,7 +99,9 @@ class PointsRequest(ListRequest):
         (), description="measurement.field; only these fields, of points that have one of them; absent means all"
     )
     where: Annotated[
-        tuple[Annotated[InstanceOf[Condition], BeforeValidator(_condition)], ...],
+        tuple[
+            Annotated[InstanceOf[Condition], BeforeValidator(_condition), text_like(WHERE, "cpu.usage_user>90")], ...
+        ],
         BeforeValidator(one_or_more),
         AfterValidator(unique),
     ] = Field((), description=ALLOWED_WHERE)
@@ -115,6 +118,6 @@ class PointsRequest(ListRequest):
         "asc",
         description="asc: the oldest first; desc: the newest first; any: as they are found, without limit and after",
     )
-    after: Annotated[InstanceOf[Place], BeforeValidator(_place)] | None = Field(
-        None, description=f"{ALLOWED_PLACES}; absent means the first page"
+    after: Annotated[InstanceOf[Place], BeforeValidator(_place), text_like(PLACE, "2026-11-22T08:00:00Z,17")] | None = (
+        Field(None, description=f"{ALLOWED_PLACES}; absent means the first page")
     )

@@ -59,6 +59,8 @@ class Operation:
     parameters: Sequence[Parameter] = ()
     body: Mapping[str, JsonSchema] = field(default_factory=dict)
     """Schemas of what is sent, by media type."""
+    needs_body: bool = True
+    """Whether a request without what `body` describes is refused."""
 
 
 def document(title: str, description: str, operations: Iterable[Operation]) -> JsonSchema:
@@ -188,7 +190,7 @@ def _operation(operation: Operation) -> JsonSchema:
     }
     if operation.body:
         content = {kind: {"schema": schema} for kind, schema in operation.body.items()}
-        found["requestBody"] = {"required": True, "content": content}
+        found["requestBody"] = {"required": operation.needs_body, "content": content}
     return found
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -76,6 +80,29 @@ def _ask(
         case.validate_response(response, checks=CHECKS)
 
     ask()
+
+
+def examples_and_edges(url: str) -> str:
+    """Have schemathesis ask for every example of the description, and at every edge of what it allows, by itself.
+
+    Its checks are all that it has, but one: a request may be refused though each of its parameters is as described, as
+    when it ends before it starts. The lines of what it has to say; empty when all is as described.
+    """
+    ran = subprocess.run(
+        [
+            *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{url}/openapi.json"),
+            *("--checks", "all", "--exclude-checks", "positive_data_acceptance"),
+            *("--phases", "examples,coverage,stateful", "--seed", str(SEED), "--max-examples", str(EXAMPLES)),
+            *("--continue-on-failure", "--no-shrink", "--suppress-health-check", "all", "--no-color"),
+        ],
+        cwd=tempfile.gettempdir(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = ran.stdout + ran.stderr
+    assert "Tested: " in told, told
+    return told if ran.returncode or "Unresolvable references" in told else ""
 
 
 PAGES = re.compile(r"/$|/docs/|/assets/")

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from query.app import create_app
 from query.openapi import document
 from query.settings import QuerySettings
-from tests.fuzz import answered, described, fuzz
+from tests.fuzz import answered, described, examples_and_edges, fuzz
 from tests.integration.query.conftest import Database, Query
 from tests.integration.query.reference import Point
 
@@ -28,6 +28,8 @@ KNOWN = {
     "resolution": "auto",
     "limit": 5,
     "match": ["os=~lin.*"],
+    "where": ["cpu.usage_user>0"],
+    "after": None,
     "position": [],
 }
 
@@ -39,6 +41,11 @@ async def test_every_answer_is_as_described(query: Query, stored: Database) -> N
     heard = await asyncio.to_thread(fuzz, query.url, KNOWN)
     assert {label for label, statuses in heard.items() if 200 not in statuses} == set()
     assert {400, 404, 406} <= set().union(*heard.values())
+
+
+async def test_examples_and_edges_of_the_description(query: Query) -> None:
+    """Every example and every bound is answered as described, and so is what is just past a bound, or left out."""
+    assert await asyncio.to_thread(examples_and_edges, query.url) == ""
 
 
 async def test_every_route_is_described(query: Query) -> None:
