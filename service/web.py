@@ -211,8 +211,8 @@ async def _explained(request: web.Request, handler: Handler) -> web.StreamRespon
     except web.RequestPayloadError as error:
         return json_response(error_body("invalid", f"the body cannot be read: {error}"), status=400)
     except Exception as error:
-        if isinstance(error, OSError) and request.transport is None:
-            # The client left while it was being read; nobody hears this, but it is counted.
+        if isinstance(error, OSError) and (request.transport is None or request.transport.is_closing()):
+            # The client left while it was being read, or answered; nobody hears this, but it is counted.
             return json_response(error_body("client closed request", "the client left"), status=CLIENT_LEFT)
         log.exception("a request failed unexpectedly", method=request.method, path=request.path)
         return json_response(error_body("internal error", UNEXPECTED), status=500)

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientError, ClientSession, web
 
 from service.errors import BadRequest, Unavailable
 from service.web import Shell, create_app
@@ -58,6 +58,16 @@ async def broken(_: web.Request) -> web.Response:
     raise ConnectionRefusedError("password=secret")
 
 
+async def late(request: web.Request) -> web.StreamResponse:
+    """Answer on a connection that is just being closed."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    assert request.transport is not None
+    request.transport.close()
+    await response.write(b"x")
+    return response
+
+
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
     """A small application in the shell."""
@@ -72,6 +82,7 @@ async def served() -> AsyncIterator[Served]:
         app.router.add_get("/busy", busy)
         app.router.add_get("/broken", broken)
         app.router.add_post("/body", body)
+        app.router.add_post("/late", late)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -169,10 +180,10 @@ async def connect(served: Served, head: bytes) -> tuple[asyncio.StreamReader, as
     return reader, writer
 
 
-async def until_counted(served: Served, status: int) -> None:
-    """Wait for a request on `/body` to end so."""
+async def until_counted(served: Served, status: int, route: str = "/body") -> None:
+    """Wait for a request on a route to end so."""
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while not served.requests("/body", "POST", status):
+    while not served.requests(route, "POST", status):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
 
@@ -185,6 +196,14 @@ async def test_a_client_that_leaves(served: Served, caplog: pytest.LogCaptureFix
     writer.write(b"begin")
     writer.transport.abort()
     await until_counted(served, 499)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_client_that_is_just_leaving(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    """Nor is it an error of ours when its connection is closing, and not closed yet, while it is answered."""
+    with pytest.raises(ClientError):
+        await get(served, "/late", "POST")
+    await until_counted(served, 499, "/late")
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
