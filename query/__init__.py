@@ -23,7 +23,7 @@
    Lists go a way of their own: `directory` has `list_statements` compose the SQL, and makes of its rows a table
    (`tables`) that is read in batches, a page of it (`pages`), or newest points (`newest`).
 9. `sending` writes a table as it is read, in the format that the client likes (`formats`, `negotiation`,
-   `compression`).
+   `compression`); `holding` bounds what is made and not sent yet.
 10. `storage` looks now and then at what is stored and how the database's jobs do, for /api/v1/status and `instruments`.
 11. `openapi` describes all of it, of the same types.
 12. Whatever goes wrong is one JSON body (`service.errors`), and a count in `instruments`.

@@ -69,6 +69,9 @@ class Instruments:
         )
         self.limited = Counter("query_limited", "Requests past a bound, by setting.", ["setting"], registry=registry)
         self.answers = Counter("query_answers", "Answers of rows, by format.", ["format"], registry=registry)
+        self.held_bytes = Gauge(
+            "query_held_bytes", "Bytes of answers that are made and not sent yet.", registry=registry
+        )
         self.cut_off = Counter(
             "query_answers_cut_off",
             "Answers that failed in the middle, by reason: their connection was reset.",

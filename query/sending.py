@@ -1,7 +1,7 @@
 """Sending a table: encoded and compressed as it is read.
 
 1. Until QUERY_MAX_HELD_BYTES are ready nothing is sent: an error up to there is an answer of its own, with its status.
-   An answer that ends by then has a length.
+   An answer that ends by then has a length. Where all answers together hold too much, less is enough (`holding`).
 2. What is longer is sent as it is made, at the client's pace, which becomes the database's: nothing piles up between.
 3. An error in the middle cannot be told any more: the connection is reset, which every client takes for the failure
    that it is, and it is counted and logged.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from aiohttp import web
@@ -21,6 +21,7 @@ from aiohttp import web
 from query import compression
 from query.compression import LEAST_BYTES, Compressor
 from query.formats import Format
+from query.holding import Held, Holding
 from query.instruments import Instruments
 from query.settings import QuerySettings
 from query.tables import Encoder, Table
@@ -49,6 +50,7 @@ class Sender:
     def __init__(self, settings: QuerySettings, instruments: Instruments) -> None:
         self._settings = settings
         self._instruments = instruments
+        self._holding = Holding(settings, instruments)
 
     async def send(self, request: web.Request, form: Format, table: Table) -> web.StreamResponse:
         """The answer to a request, sent. Raises what the table's rows raise, unless some of it has been sent."""
@@ -61,14 +63,14 @@ class Sender:
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(aclosing(table.batches))
             pieces = await opened.enter_async_context(aclosing(_encoded(table, form.encoder(table))))
-            held = bytearray()
-            is_whole = await _gathered(pieces, held, LEAST_BYTES)
+            held, of_all = bytearray(), opened.enter_context(self._holding.one())
+            is_whole = await _gathered(pieces, held, lambda count: count < LEAST_BYTES)
             if coding is not None and not is_whole:
                 headers["Content-Encoding"] = coding
                 compressed = _compressed(bytes(held), pieces, compression.CODINGS[coding]())
                 pieces = await opened.enter_async_context(aclosing(compressed))
                 held.clear()
-            is_whole = is_whole or await _gathered(pieces, held, self._settings.max_held_bytes)
+            is_whole = is_whole or await _gathered(pieces, held, of_all.now)
             self._instruments.answers.labels(form.name).inc()
             if is_whole and len(held) <= SLICE_BYTES:
                 return await self._at_once(request, web.Response(headers=headers, body=bytes(held)))
@@ -76,17 +78,18 @@ class Sender:
             if is_whole:
                 response.content_length = len(held)
             if request.method != "HEAD":
-                await self._streamed(request, response, held, pieces)
+                await self._streamed(request, response, held, of_all, pieces)
         return response
 
     async def _streamed(
-        self, request: web.Request, response: web.StreamResponse, held: bytearray, rest: Pieces
+        self, request: web.Request, response: web.StreamResponse, held: bytearray, of_all: Held, rest: Pieces
     ) -> None:
         """Send what is held of an answer, then the rest as it is made."""
         try:
             await response.prepare(request)
             await self._write(response, held)
             held.clear()
+            of_all.now(0)
             async for piece in rest:
                 await self._write(response, piece)
         except HttpError as error:
@@ -164,10 +167,11 @@ async def _compressed(first: bytes, pieces: Pieces, compressor: Compressor) -> P
     yield compressor.flush()
 
 
-async def _gathered(pieces: Pieces, into: bytearray, least_bytes: int) -> bool:
-    """Gather pieces until there are so many bytes; whether these are all."""
-    async for piece in pieces:
+async def _gathered(pieces: Pieces, into: bytearray, has_room: Callable[[int], bool]) -> bool:
+    """Gather pieces for as long as there is room beside the bytes there are; whether these are all."""
+    while has_room(len(into)):
+        piece = await anext(pieces, None)
+        if piece is None:
+            return True
         into += piece
-        if len(into) >= least_bytes:
-            return False
-    return True
+    return False

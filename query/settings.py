@@ -76,6 +76,11 @@ class QuerySettings(Settings):
         ge=0,
         description="bytes of an answer made before any is sent: up to there an error has a status of its own",
     )
+    max_all_held_bytes: int = Field(
+        256 * MEBIBYTES,
+        ge=0,
+        description="the same of all answers that are made or being sent; past them, what is made is sent at once",
+    )
 
     cache: Literal["on", "off"] = Field("on", description="keep what was computed of windows that are over")
     cache_url: SecretStr | None = Field(

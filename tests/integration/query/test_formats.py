@@ -157,6 +157,25 @@ async def test_a_long_answer_is_sent_as_it_is_made(many: Query, coding: str) -> 
     assert pa.ipc.open_stream(await body_of("arrow")).read_all().column("id").to_pylist() == wanted
 
 
+async def test_what_all_answers_hold_is_bounded(database: str, many: Query, serve_query: ServeQuery) -> None:
+    """While others hold too much for clients that take nothing, an answer is sent as it is made, and is whole."""
+    query = await serve_query(database, max_series=10 * MANY, max_all_held_bytes=20 << 20, send_timeout_seconds=600)
+    await query.until_ready()
+    some = f"{query.url}/api/v1/series?limit=7000"
+    first = await query.client.get(some, headers={"Accept-Encoding": "identity"})
+    length = first.content_length
+    assert length is not None
+    assert 12 << 20 < length < 16 << 20, "more than buffers on the way take, less than one answer may hold"
+    await query.until_counted("query_held_bytes", length)
+    second = await query.client.get(some, headers={"Accept-Encoding": "identity"})
+    assert second.content_length is None
+    assert (await second.json())["series"] == (await first.json())["series"]
+    await query.until_counted("query_held_bytes", 0)
+    third = await query.client.get(some, headers={"Accept-Encoding": "identity"})
+    assert third.content_length == length
+    await third.read()
+
+
 async def begun(query: Query, path: str) -> aiohttp.ClientResponse:
     """An answer of which the client has read the beginning and no more."""
     response = await query.client.get(f"{query.url}{path}", headers={"Accept-Encoding": "identity"})
