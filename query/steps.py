@@ -74,8 +74,9 @@ class CalendarWindows:
         while moment < end:
             number += 1
             following = self._start(number)
-            # A zone that moved over the date line has a day that no moment belongs to.
-            if following > moment:
+            # A zone that moved over the date line has a day that no moment belongs to. And clocks that go back over
+            # midnight return to the day before, whose window has ended: a range may begin there.
+            if following > max(moment, start):
                 yield moment
             moment = following
 

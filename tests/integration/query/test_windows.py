@@ -32,6 +32,19 @@ async def test_days_on_which_clocks_change(query: Query, stored: Database) -> No
     await check(query, stored, points, *((step, zone) for zone in zones for step in ("1d", "3d", "1w", "1mo", "6h")))
 
 
+async def test_a_range_that_begins_where_clocks_have_gone_back_over_midnight(query: Query, stored: Database) -> None:
+    """The hour before midnight that comes again after it belongs to the day that has begun."""
+    start = datetime(2010, 11, 7, 2, 40, tzinfo=UTC)
+    stored.store("m", hourly(start, 40))
+    asked = {"metric": "m.v", "fn": "count", "step": "1d", "tz": "America/St_Johns", "start": start.isoformat()}
+    for fill in ({}, {"fill": "0"}):
+        for end, days in (("2010-11-07T03:10:00Z", [1]), ("2010-11-08T05:00:00Z", [49, 4])):
+            answer = await query.aggregate(**asked, **fill, end=end)
+            begin = [datetime(2010, 11, 7, 2, 30, tzinfo=UTC), datetime(2010, 11, 8, 3, 30, tzinfo=UTC)]
+            points = [[datetime.fromisoformat(moment), count] for moment, count in answer["series"][0]["points"]]
+            assert points == [list(pair) for pair in zip(begin, days, strict=False)]
+
+
 async def test_leap_days_and_years(query: Query, stored: Database) -> None:
     """February 2024 has 29 days, and a year of windows begins with January of the zone."""
     points = hourly(datetime(2024, 2, 27, tzinfo=UTC), 80) + hourly(datetime(2024, 12, 31, tzinfo=UTC), 40)

@@ -12,8 +12,8 @@ from query.times import UNITS
 
 HOUR = timedelta(hours=1)
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "America/Havana", "America/Sao_Paulo", "Asia/Kathmandu",
-         "Asia/Amman", "Australia/Lord_Howe", "Pacific/Apia")  # fmt: skip
-"""Some have clocks that change at midnight, by half an hour, or by a day."""
+         "Asia/Amman", "Australia/Lord_Howe", "America/St_Johns", "Pacific/Apia")  # fmt: skip
+"""Some have clocks that change at midnight or go back over it, by half an hour, or by a day."""
 
 
 def made(step: str, zone: str | None = None) -> Windows:
@@ -114,6 +114,15 @@ def test_a_day_that_a_zone_skipped_is_no_window() -> None:
     """Samoa had no 30 December 2011."""
     starts = list(made("1d", "Pacific/Apia").starts(at(2011, 12, 29, 12), at(2011, 12, 31)))
     assert starts == [at(2011, 12, 29, 10), at(2011, 12, 30, 10)]
+
+
+def test_a_range_may_begin_where_clocks_have_gone_back_over_midnight() -> None:
+    """At a minute past midnight it was 23:01 of the day before once more, whose window had ended: it is no window."""
+    days = made("1d", "America/St_Johns")
+    ends = at(2010, 11, 7, 2, 30)
+    assert list(days.starts(at(2010, 11, 7, 2, 29), at(2010, 11, 7, 3))) == [at(2010, 11, 6, 2, 30), ends]
+    for start in (ends, at(2010, 11, 7, 2, 31), at(2010, 11, 7, 3), at(2010, 11, 7, 3, 29), at(2010, 11, 7, 4)):
+        assert list(days.starts(start, at(2010, 11, 8, 4))) == [ends, at(2010, 11, 8, 3, 30)]
 
 
 MOMENTS = st.datetimes(datetime(1990, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))
