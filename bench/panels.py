@@ -118,7 +118,7 @@ def ask(connection: Connection, now: datetime, times: int) -> dict[str, dict[str
     """The milliseconds of each panel's statements, one after the other, by range; as Grafana's role."""
     found: defaultdict[str, dict[str, float]] = defaultdict(dict)
     connection.execute("SET ROLE grafana_reader")
-    variables = {"host": ["host_1"], "measurement": MEASUREMENTS}
+    variables = {"host": "host_1", "measurement": MEASUREMENTS}
     for dashboard in dashboards().values():
         for panel in json.loads(text(dashboard))["panels"]:
             statements = [target["rawSql"] for target in panel.get("targets", ())]

@@ -19,12 +19,12 @@ def _trend(measurement: str, value: str, where: str = "host IS NOT NULL") -> str
     )
 
 
-FLEET = (
-    _trend("cpu", f"{BUSY} AS cpu", TOTAL),
-    _trend("mem", "avg(used_percent) AS memory"),
-    _trend("disk", "max(used_percent) AS disk"),
-    f"SELECT host, extract(epoch FROM now() - seen)::float8 AS seen_ago FROM ({LAST_SEEN}) hosts ORDER BY 1",
-)
+SEEN = f"SELECT host, extract(epoch FROM now() - seen)::float8 AS seen_ago FROM ({LAST_SEEN}) hosts ORDER BY 1"
+TRENDS = {
+    "CPU": _trend("cpu", f"{BUSY} AS cpu", TOTAL),
+    "Memory": _trend("mem", "avg(used_percent) AS memory"),
+    "Fullest disk": _trend("disk", "max(used_percent) AS disk"),
+}
 
 SILENT = (
     f"SELECT host, seen, extract(epoch FROM now() - seen)::float8 AS silent_for FROM ({LAST_SEEN}) hosts\n"
@@ -42,7 +42,6 @@ NETWORK = (
 
 def hosts() -> Dashboard:
     """The dashboard."""
-    fleet = rows("Fleet", FLEET, {"seen_ago": "s"}, form="time_series")
     return board(
         "tidemark-hosts",
         "Hosts",
@@ -58,14 +57,7 @@ def hosts() -> Dashboard:
                     percents(1, 2),
                     span=12,
                 ),
-                linked(
-                    trends(
-                        fleet,
-                        "host",
-                        {"A": "CPU", "B": "Memory", "C": "Fullest disk"},
-                        dict.fromkeys("ABC", "percent"),
-                    )
-                ),
+                linked(trends(rows("Fleet", SEEN, {"seen_ago": "s"}), "host", TRENDS, "percent")),
             ],
             "Highest over the range": [
                 bars("CPU", "percent", top("cpu", BUSY, TOTAL), percents()),

@@ -7,10 +7,15 @@ from typing import Any, Self
 
 from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 from grafana_foundation_sdk.builders import dashboard as build
-from grafana_foundation_sdk.builders.common import ReduceDataOptions, StackingConfig, VizTooltipOptions
+from grafana_foundation_sdk.builders.common import (
+    ReduceDataOptions,
+    StackingConfig,
+    VizLegendOptions,
+    VizTooltipOptions,
+)
 from grafana_foundation_sdk.cog import builder, variants
 from grafana_foundation_sdk.models import dashboard
-from grafana_foundation_sdk.models.common import StackingMode, TooltipDisplayMode, VizOrientation
+from grafana_foundation_sdk.models.common import SortOrder, StackingMode, TooltipDisplayMode, VizOrientation
 
 DATASOURCE = dashboard.DataSourceRef(type_val="grafana-postgresql-datasource", uid="tidemark")
 REFERENCES = "ABCDEFGH"
@@ -64,9 +69,13 @@ def percents(warn: float = WARN_PERCENT, alarm: float = ALARM_PERCENT) -> build.
     )
 
 
-def _queries(statements: str | Sequence[str], form: str) -> list[builder.Builder[variants.Dataquery]]:
-    each = [statements] if isinstance(statements, str) else statements
-    return [SqlQuery(sql, form, reference) for sql, reference in zip(each, REFERENCES, strict=False)]
+def one_color(color: str) -> build.ThresholdsConfig:
+    """No thresholds."""
+    return build.ThresholdsConfig().steps([dashboard.Threshold(value=None, color=color)])
+
+
+def _queries(statements: Sequence[str], form: str) -> list[builder.Builder[variants.Dataquery]]:
+    return [SqlQuery(sql, form, reference) for sql, reference in zip(statements, REFERENCES, strict=False)]
 
 
 def curve(
@@ -83,8 +92,9 @@ def curve(
         .height(8)
         .interval("$interval")
         .fill_opacity(40 if stacked else 8)
-        .tooltip(VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
-        .targets(_queries(statements, "time_series"))
+        .legend(VizLegendOptions().show_legend(True))
+        .tooltip(VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING))
+        .targets(_queries([statements] if isinstance(statements, str) else statements, "time_series"))
     )
     if stacked:
         panel = panel.stacking(StackingConfig().mode(StackingMode.NORMAL))
@@ -112,8 +122,8 @@ def number(
         .height(4)
         .interval("$interval")
         .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]))
-        .thresholds(thresholds or build.ThresholdsConfig().steps([dashboard.Threshold(value=None, color="text")]))
-        .targets(_queries(statement, "table"))
+        .thresholds(thresholds or one_color("text"))
+        .targets(_queries([statement], "table"))
     )
 
 
@@ -130,15 +140,13 @@ def bars(title: str, unit: str, statement: str, thresholds: build.ThresholdsConf
         .interval("$interval")
         .orientation(VizOrientation.HORIZONTAL)
         .reduce_options(ReduceDataOptions().values(True).calcs([]))
-        .thresholds(thresholds or percents(1e300, 1e301))
-        .data_links([to_host("${__data.fields.host}")])
-        .targets(_queries(statement, "table"))
+        .thresholds(thresholds or one_color("green"))
+        .data_links([to_host("${__data.fields.host:percentencode}")])
+        .targets(_queries([statement], "table"))
     )
 
 
-def rows(
-    title: str, statements: str | Sequence[str], units: Mapping[str, str], *, span: int = 24, form: str = "table"
-) -> table.Panel:
+def rows(title: str, statement: str, units: Mapping[str, str], *, span: int = 24) -> table.Panel:
     """A table; `units` are those of columns by their names."""
     panel = (
         table.Panel()
@@ -147,7 +155,8 @@ def rows(
         .span(span)
         .height(9)
         .interval("$interval")
-        .targets(_queries(statements, form))
+        .overrides([])
+        .targets(_queries([statement], "table"))
     )
     for column, unit in units.items():
         panel = panel.override_by_name(column, [dashboard.DynamicConfigValue(id_val="unit", value=unit)])
@@ -156,12 +165,12 @@ def rows(
 
 def linked(panel: table.Panel) -> table.Panel:
     """A table whose column `host` leads to its host."""
-    link = to_host("${__value.raw}").build()
+    link = to_host("${__value.raw:percentencode}").build()
     return panel.override_by_name("host", [dashboard.DynamicConfigValue(id_val="links", value=[link])])
 
 
 def to_host(host: str) -> build.DashboardLink:
-    """A link to a host's dashboard that keeps the range."""
+    """A link to a host's dashboard that keeps the range; `host` is encoded as the value of a parameter."""
     return build.DashboardLink("This host").url(f"/d/tidemark-host?var-host={host}&${{__url_time_range}}")
 
 
@@ -239,16 +248,20 @@ def annotation(name: str, sql: str) -> dashboard.AnnotationQuery:
     )
 
 
-def trends(panel: table.Panel, key: str, names: Mapping[str, str], units: Mapping[str, str]) -> table.Panel:
-    """A table whose series become sparklines, one row for each value of `key`; `names` and `units` by reference."""
-    reduced: Any = {reference: {"stat": "lastNotNull"} for reference in names}
-    panel = panel.with_transformation(dashboard.DataTransformerConfig(id_val="timeSeriesTable", options=reduced))
-    panel = panel.with_transformation(
-        dashboard.DataTransformerConfig(id_val="joinByField", options={"byField": key, "mode": "outer"})
-    )
-    for reference, name in names.items():
-        properties = [("displayName", name), ("custom.cellOptions", {"type": "sparkline"}), ("unit", units[reference])]
-        panel = panel.override_by_name(
+def trends(panel: table.Panel, key: str, statements: Mapping[str, str], unit: str) -> table.Panel:
+    """Columns of sparklines beside a table that has one row for each value of `key`; statements by their titles.
+
+    Each gives series with the label `key`. A reading that is missing, or comes later than those of others, is no gap.
+    """
+    sparkline = {"type": "sparkline", "spanNulls": True}
+    reduced: Any = {}
+    for reference, (name, sql) in zip(REFERENCES[1:], statements.items(), strict=False):
+        reduced[reference] = {"stat": "lastNotNull"}
+        properties = [("displayName", name), ("custom.cellOptions", sparkline), ("unit", unit)]
+        panel = panel.with_target(SqlQuery(sql, "time_series", reference)).override_by_name(
             f"Trend #{reference}", [dashboard.DynamicConfigValue(id_val=one, value=value) for one, value in properties]
         )
-    return panel
+    panel = panel.with_transformation(dashboard.DataTransformerConfig(id_val="timeSeriesTable", options=reduced))
+    return panel.with_transformation(
+        dashboard.DataTransformerConfig(id_val="joinByField", options={"byField": key, "mode": "outer"})
+    )

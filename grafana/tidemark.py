@@ -19,7 +19,7 @@ WHERE NOT EXISTS (SELECT FROM catalog.job_report()) ORDER BY state, relation, ac
 STORED = """\
 SELECT measurement, fields, points, chunks, compressed_chunks, due_chunks, raw_bytes, rollup_bytes,
   after_bytes / nullif(compressed_values, 0)::float8 AS bytes_per_value, oldest
-FROM catalog.storage_report() WHERE measurement IN (${measurement:sqlstring}) ORDER BY raw_bytes DESC"""
+FROM catalog.storage_report() WHERE measurement = ANY (ARRAY[${measurement}]::text[]) ORDER BY raw_bytes DESC"""
 FAILED = "SELECT count(*) FILTER (WHERE state <> 'ok') AS failed FROM catalog.job_report()"
 
 

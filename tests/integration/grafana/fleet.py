@@ -20,7 +20,7 @@ from bench.generate import lines, nine, parts
 from bench.readings import host_points, instrument_points, own_registries, touch
 from ingest.agent.points import Point
 
-HOSTS = ("web-1", "o'brien")
+HOSTS = ("web-1", 'o\'brien "$x" & co')
 SILENT = "gone"
 FILLING = "filling"
 MINUTE = timedelta(minutes=1)

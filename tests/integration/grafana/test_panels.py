@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import adapters
 from psycopg.conninfo import make_conninfo
 from ruamel.yaml import YAML
 
@@ -22,12 +23,13 @@ from tests.integration.grafana import fleet
 from tests.integration.grafana.work import ROWS, Work, most_pages, work
 
 BOARDS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.iterdir())}
-TARGETS = {
-    f"{board}: {panel['title']} {target['refId']}": target["rawSql"]
+QUERIES = {
+    f"{board}: {panel['title']} {target['refId']}": target
     for board, content in BOARDS.items()
     for panel in content["panels"]
     for target in panel.get("targets", ())
-} | {
+}
+TARGETS = {name: target["rawSql"] for name, target in QUERIES.items()} | {
     f"{board}: {annotation['name']}": annotation["target"]["rawSql"]
     for board, content in BOARDS.items()
     for annotation in content["annotations"]["list"]
@@ -37,7 +39,15 @@ RULES = YAML(typ="safe", pure=True).load(FOLDER.parent / "provisioning" / "alert
 ]
 
 
-VARIABLES = {"host": [fleet.HOSTS[1]], "measurement": ["cpu", "mem"]}
+VARIABLES: dict[str, str | Sequence[str]] = {"host": fleet.HOSTS[1], "measurement": ["cpu", "mem"]}
+
+
+KINDS = {
+    **{adapters.types[name].oid: "number" for name in ("float8", "int8", "int4")},
+    adapters.types["text"].oid: "text",
+    adapters.types["timestamptz"].oid: "time",
+}
+"""What Grafana makes of the types of columns."""
 
 
 class Grafana:
@@ -54,12 +64,16 @@ class Grafana:
         span: timedelta = timedelta(hours=6),
         interval: str = "10s",
         ahead: timedelta = timedelta(0),
-        **variables: list[str],
+        variables: Mapping[str, str | Sequence[str]] = VARIABLES,
     ) -> Any:
         """The column names and the rows of a statement, over a range that ends `ahead` of now."""
-        panel = Panel(self.now - span, self.now + ahead, interval, variables)
-        cursor = self._connection.execute(panel.expand(sql).encode())
-        return [column.name for column in cursor.description or ()], cursor.fetchall()
+        columns, rows = self.described(Panel(self.now - span, self.now + ahead, interval, variables).expand(sql))
+        return list(columns), rows
+
+    def described(self, statement: str) -> tuple[dict[str, int], list[tuple[Any, ...]]]:
+        """The columns of an expanded statement with their types, and its rows."""
+        cursor = self._connection.execute(statement.encode())
+        return {column.name: column.type_code for column in cursor.description or ()}, cursor.fetchall()
 
     def work(self, sql: str, span: str) -> tuple[Work, int]:
         """What a statement reads over a range, and how many pages it may."""
@@ -85,13 +99,39 @@ def grafana(server_url: str, template: str) -> Iterator[Grafana]:
 def test_it_has_rows(grafana: Grafana, name: str, span: str) -> None:
     """Over an hour, a day and a month: rows, with a number in some of them, and in order where they are a series."""
     length, interval = RANGES[span]
-    columns, rows = grafana.ask(TARGETS[name], length, interval, timedelta(0), **VARIABLES)
+    columns, rows = grafana.ask(TARGETS[name], length, interval)
     assert rows
     assert any(
         value is not None for row in rows for value, column in zip(row, columns, strict=True) if column != "time"
     )
     if columns[0] == "time":
         assert [row[0] for row in rows] == sorted(row[0] for row in rows) or len(rows) == 1
+
+
+@pytest.mark.parametrize("name", [name for name, query in QUERIES.items() if query["format"] == "time_series"])
+def test_a_series_can_be_drawn(grafana: Grafana, name: str) -> None:
+    """Its rows are what Grafana makes series of: one time in each, texts as labels, and numbers; no label is twice."""
+    panel = Panel(grafana.now - timedelta(hours=6), grafana.now, "1m", VARIABLES)
+    described, rows = grafana.described(panel.expand(TARGETS[name]))
+    kinds = {column: KINDS[code] for column, code in described.items()}
+    assert [column for column, kind in kinds.items() if kind == "time"] == ["time"]
+    assert "number" in kinds.values()
+    keys = [tuple(value for value, kind in zip(row, kinds.values(), strict=True) if kind != "number") for row in rows]
+    assert None not in {key for row in keys for key in row}
+    assert len(set(keys)) == len(keys) > 0
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_it_takes_every_interval(grafana: Grafana, name: str) -> None:
+    """Whatever the range and the width of the panel, the interval that Grafana takes for them is one."""
+    for interval in ("10ms", "200ms", "1s", "15s", "2m", "20m", "3h", "1d", "7d", "30d", "1y"):
+        grafana.ask(f"EXPLAIN {TARGETS[name]}", interval=interval)
+
+
+@pytest.mark.parametrize("name", [name for name, sql in TARGETS.items() if "${" in sql])
+def test_nobody_there_is_no_error(grafana: Grafana, name: str) -> None:
+    """A variable without a value, as where nothing is stored yet, finds nothing."""
+    grafana.ask(TARGETS[name], variables={"host": "", "measurement": []})
 
 
 @pytest.mark.parametrize("span", RANGES)
@@ -125,8 +165,11 @@ def test_an_alert_names_what_is_wrong(grafana: Grafana, rule: str, wrong: set[st
     (found,) = [one for one in RULES if one["uid"] == rule]
     asked = found["data"][0]
     span = timedelta(seconds=asked["relativeTimeRange"]["from"])
-    columns, rows = grafana.ask(asked["model"]["rawSql"], span)
-    assert columns[-1] == "value"
+    panel = Panel(grafana.now - span, grafana.now, "1m", {})
+    columns, rows = grafana.described(panel.expand(asked["model"]["rawSql"]))
+    *labels, value = (KINDS[code] for code in columns.values())
+    assert (set(labels), value) == ({"text"}, "number")  # of other tables Grafana makes no alerts
+    assert len({row[:-1] for row in rows}) == len(rows)
     generated = {row[0] for row in rows if row[0].startswith("host_")}
     assert {row[0] for row in rows} - generated == wrong
     assert all(row[-1] > 0 for row in rows)
@@ -178,7 +221,7 @@ def test_rates_are_increases_a_second(grafana: Grafana) -> None:
 def test_a_forecast_goes_on_to_the_end_of_the_range(grafana: Grafana, ahead: timedelta) -> None:
     """From 40 to 80 percent in ninety days: as straight as it was, and no further than to the brim."""
     sql = TARGETS["host: Full, and where it goes B"]
-    _, rows = grafana.ask(sql, timedelta(days=30), "30m", ahead, host=[fleet.HOSTS[1]])
+    _, rows = grafana.ask(sql, timedelta(days=30), "30m", ahead)
     assert all(metric.endswith(" forecast") for _, metric, _ in rows)
     last, _, value = rows[-1]
     assert value == pytest.approx(80 + 40 * (last - grafana.now) / timedelta(days=90), abs=0.1)

@@ -88,6 +88,32 @@ def test_series_are_read_by_interval(name: str) -> None:
                 assert "_at('$__interval'" in target["rawSql"], panel["title"]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_values_are_quoted_by_the_data_source(name: str) -> None:
+    """A text between quotes, several in a list; Grafana's format for SQL puts a backslash before double quotes."""
+    content = read(name)
+    several = {one["name"] for one in content["templating"]["list"] if one.get("multi")}
+    targets = [target for panel in content["panels"] for target in panel.get("targets", ())]
+    for sql in [one["rawSql"] for one in (*targets, *(mark["target"] for mark in content["annotations"]["list"]))]:
+        for variable in re.findall(r"\$\{([^}]*)\}", sql):
+            assert (f"ARRAY[${{{variable}}}]" if variable in several else f"'${{{variable}}}'") in sql
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_curves_say_which_is_which(name: str) -> None:
+    """Below a chart is its legend."""
+    curves = [panel for panel in read(name)["panels"] if panel["type"] == "timeseries"]
+    assert all(panel["options"]["legend"]["showLegend"] for panel in curves)
+
+
+def test_links_keep_any_name() -> None:
+    """What a row or a bar has goes encoded into an address: Grafana would leave `&`, `#` and `+` as they are."""
+    assert set(re.findall(r"var-host=\$\{([^}]*)\}", (FOLDER / "hosts.json").read_text(encoding="utf-8"))) == {
+        "__value.raw:percentencode",
+        "__data.fields.host:percentencode",
+    }
+
+
 def test_links_lead_to_dashboards() -> None:
     """Each address within Grafana that a panel or an alert names is a dashboard's."""
     known = {read(name)["uid"] for name in NAMES}
