@@ -11,7 +11,7 @@ from psycopg import sql
 
 from tests.community.stored import Stored, in_webassembly
 from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS
-from tests.integration.grafana.test_panels import RULES
+from tests.integration.grafana.boards import RULES
 
 BEYOND = """
     INSERT INTO {} (time, series_id, f)
@@ -22,10 +22,9 @@ BEYOND = """
 
 def fired(stored: Stored) -> dict[str, tuple[str, str, float]]:
     """What the alert's statement finds, with the rights of Grafana's role: action, state and value by relation."""
-    (rule,) = [one for one in RULES if one["uid"] == "tidemark-job-failing"]
     stored.rows("SET ROLE grafana_reader")
     try:
-        found = stored.connection.execute(rule["data"][0]["model"]["rawSql"].encode()).fetchall()
+        found = stored.connection.execute(RULES["tidemark-job-failing"]["model"]["rawSql"].encode()).fetchall()
     finally:
         stored.rows("RESET ROLE")
     return {relation: (action, state, value) for relation, action, state, value in found}

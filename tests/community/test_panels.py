@@ -12,7 +12,7 @@ from bench.macros import RANGES, Panel
 from bench.storage import REFRESH, run_jobs
 from tests.community.stored import Stored, connected, in_webassembly
 from tests.integration.grafana import fleet
-from tests.integration.grafana.test_panels import TARGETS, VARIABLES
+from tests.integration.grafana.boards import LISTS, ONE_OF, TARGETS, VARIABLES, alert
 from tests.integration.grafana.work import ROWS, most_pages, work
 
 CHUNKS = "SELECT chunk_name, hypertable_schema FROM timescaledb_information.chunks WHERE hypertable_schema = 'points'"
@@ -84,3 +84,19 @@ def test_panels_have_rows_and_are_little_work(rolled: Rolled, span: str, communi
             read = {width for chunk, width in rolled.rollups.items() if chunk in done.relations}
             assert read == {LONG[span]}, name
             assert len(done.relations & rolled.points) <= OF_THE_TAIL, name
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_variables_have_values(rolled: Rolled, name: str) -> None:
+    """The hosts and the measurements that there are."""
+    rows = rolled.connection.execute(LISTS[name].encode()).fetchall()
+    assert ONE_OF[name] in {value for (value,) in rows}
+
+
+@pytest.mark.parametrize(
+    ("rule", "wrong"), [("tidemark-host-silent", fleet.SILENT), ("tidemark-disk-full", fleet.FILLING)]
+)
+def test_alerts_name_what_is_wrong(rolled: Rolled, rule: str, wrong: str) -> None:
+    """Where there are rollups as well."""
+    rows = rolled.connection.execute(alert(rule, rolled.now).encode()).fetchall()
+    assert wrong in {row[0] for row in rows}

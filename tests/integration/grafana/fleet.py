@@ -97,11 +97,12 @@ def store(connection: psycopg.Connection, now: datetime, every: int = 1) -> list
     for measurement, row in rows(now, every):
         by_measurement[measurement].append(row)
     for measurement, points in by_measurement.items():
-        _store(connection, measurement, points)
+        store_rows(connection, measurement, points)
     return list(by_measurement)
 
 
-def _store(connection: psycopg.Connection, measurement: str, points: list[Row]) -> None:
+def store_rows(connection: psycopg.Connection, measurement: str, points: list[Row]) -> None:
+    """Write points of a measurement, and make what they need."""
     names = list(dict.fromkeys(name for point in points for name in point.fields))
     tags = list(dict.fromkeys(tuple(sorted(point.tags.items())) for point in points))
     found = connection.execute("SELECT * FROM catalog.ensure_fields(%s, %s)", (measurement, names))

@@ -1,97 +1,14 @@
-"""Every statement of the dashboards and alerts, as Grafana sends it, against a month of data, with the role it has."""
+"""Every statement of the dashboards, as Grafana sends it, against ninety days of data, with the role it has."""
 
 from __future__ import annotations
 
-import json
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
-import psycopg
 import pytest
-from psycopg import adapters
-from psycopg.conninfo import make_conninfo
-from ruamel.yaml import YAML
 
 from bench.macros import RANGES, Panel
-from grafana.__main__ import FOLDER
-from sql.addresses import GRAFANA
-from sql.passwords import give
-from tests.conftest import copied
-from tests.integration.grafana import fleet
-from tests.integration.grafana.work import ROWS, Work, most_pages, work
-
-BOARDS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.iterdir())}
-QUERIES = {
-    f"{board}: {panel['title']} {target['refId']}": target
-    for board, content in BOARDS.items()
-    for panel in content["panels"]
-    for target in panel.get("targets", ())
-}
-TARGETS = {name: target["rawSql"] for name, target in QUERIES.items()} | {
-    f"{board}: {annotation['name']}": annotation["target"]["rawSql"]
-    for board, content in BOARDS.items()
-    for annotation in content["annotations"]["list"]
-}
-RULES = YAML(typ="safe", pure=True).load(FOLDER.parent / "provisioning" / "alerting" / "rules.yaml")["groups"][0][
-    "rules"
-]
-
-
-VARIABLES: dict[str, str | Sequence[str]] = {"host": fleet.HOSTS[1], "measurement": ["cpu", "mem"]}
-
-
-KINDS = {
-    **{adapters.types[name].oid: "number" for name in ("float8", "int8", "int4")},
-    adapters.types["text"].oid: "text",
-    adapters.types["timestamptz"].oid: "time",
-}
-"""What Grafana makes of the types of columns."""
-
-
-class Grafana:
-    """A connection as Grafana's, and the moment at which its range ends."""
-
-    def __init__(self, connection: psycopg.Connection, owner: str, now: datetime) -> None:
-        self._connection = connection
-        self.owner = owner
-        self.now = now
-
-    def ask(
-        self,
-        sql: str,
-        span: timedelta = timedelta(hours=6),
-        interval: str = "10s",
-        ahead: timedelta = timedelta(0),
-        variables: Mapping[str, str | Sequence[str]] = VARIABLES,
-    ) -> Any:
-        """The column names and the rows of a statement, over a range that ends `ahead` of now."""
-        columns, rows = self.described(Panel(self.now - span, self.now + ahead, interval, variables).expand(sql))
-        return list(columns), rows
-
-    def described(self, statement: str) -> tuple[dict[str, int], list[tuple[Any, ...]]]:
-        """The columns of an expanded statement with their types, and its rows."""
-        cursor = self._connection.execute(statement.encode())
-        return {column.name: column.type_code for column in cursor.description or ()}, cursor.fetchall()
-
-    def work(self, sql: str, span: str) -> tuple[Work, int]:
-        """What a statement reads over a range, and how many pages it may."""
-        length, interval = RANGES[span]
-        statement = Panel(self.now - length, self.now, interval, VARIABLES).expand(sql)
-        return work(self._connection, statement), most_pages(self._connection, statement)
-
-
-@pytest.fixture(scope="module")
-def grafana(server_url: str, template: str) -> Iterator[Grafana]:
-    """Logged in as Grafana does, to a database that has the month."""
-    now = datetime.now(UTC)
-    password = secrets.token_urlsafe(12)
-    with copied(server_url, template) as url:
-        give(url, {GRAFANA: password})
-        fleet.fill(url, now)
-        with psycopg.connect(make_conninfo(url, user=GRAFANA, password=password), autocommit=True) as connection:
-            yield Grafana(connection, url, now)
+from tests.integration.grafana.boards import KINDS, LISTS, ONE_OF, QUERIES, TARGETS, VARIABLES, Grafana
+from tests.integration.grafana.work import ROWS
 
 
 @pytest.mark.parametrize("span", RANGES)
@@ -143,65 +60,11 @@ def test_it_is_little_work(grafana: Grafana, span: str) -> None:
         assert done.rows <= ROWS, name
 
 
-@pytest.mark.parametrize("board", BOARDS)
-def test_variables_have_values(grafana: Grafana, board: str) -> None:
+def test_variables_have_values(grafana: Grafana) -> None:
     """The hosts and the measurements that there are."""
-    for variable in BOARDS[board]["templating"]["list"]:
-        if variable["type"] == "query":
-            _, rows = grafana.ask(variable["query"])
-            assert {"host": (fleet.HOSTS[0],), "measurement": ("cpu",)}[variable["name"]] in rows
-
-
-@pytest.mark.parametrize(
-    ("rule", "wrong"),
-    [
-        ("tidemark-host-silent", {fleet.SILENT}),
-        ("tidemark-disk-full", {fleet.FILLING}),
-        ("tidemark-job-failing", set()),
-    ],
-)
-def test_an_alert_names_what_is_wrong(grafana: Grafana, rule: str, wrong: set[str]) -> None:
-    """And nothing that is well; without background jobs none of them fails."""
-    (found,) = [one for one in RULES if one["uid"] == rule]
-    asked = found["data"][0]
-    span = timedelta(seconds=asked["relativeTimeRange"]["from"])
-    panel = Panel(grafana.now - span, grafana.now, "1m", {})
-    columns, rows = grafana.described(panel.expand(asked["model"]["rawSql"]))
-    *labels, value = (KINDS[code] for code in columns.values())
-    assert (set(labels), value) == ({"text"}, "number")  # of other tables Grafana makes no alerts
-    assert len({row[:-1] for row in rows}) == len(rows)
-    generated = {row[0] for row in rows if row[0].startswith("host_")}
-    assert {row[0] for row in rows} - generated == wrong
-    assert all(row[-1] > 0 for row in rows)
-
-
-MENDED = {
-    "tidemark-host-silent": """
-        INSERT INTO points.mem (time, series_id, used_percent)
-        SELECT now(), id, 50 FROM catalog.series WHERE host = %s AND id IN (SELECT series_id FROM points.mem)
-    """,
-    "tidemark-disk-full": """
-        UPDATE points.disk SET free = 1e12 - extract(epoch FROM now() - time) FROM catalog.series s
-        WHERE s.id = series_id AND host = %s
-    """,
-}
-"""The host sends again; files were deleted, so that more is free from reading to reading."""
-
-
-@pytest.mark.parametrize(
-    ("rule", "host"), [("tidemark-host-silent", fleet.SILENT), ("tidemark-disk-full", fleet.FILLING)]
-)
-def test_an_alert_ends_when_its_cause_does(grafana: Grafana, rule: str, host: str) -> None:
-    """It names the host before, and not after."""
-    (found,) = [one for one in RULES if one["uid"] == rule]
-    asked = found["data"][0]
-    span = timedelta(seconds=asked["relativeTimeRange"]["from"])
-    statement = Panel(grafana.now - span, grafana.now, "1m", {}).expand(asked["model"]["rawSql"]).encode()
-    with psycopg.connect(grafana.owner) as connection:
-        assert host in {row[0] for row in connection.execute(statement).fetchall()}
-        connection.execute(MENDED[rule].encode(), (host,))
-        assert host not in {row[0] for row in connection.execute(statement).fetchall()}
-        connection.rollback()
+    for name, sql in LISTS.items():
+        _, rows = grafana.ask(sql)
+        assert ONE_OF[name] in {value for (value,) in rows}
 
 
 def test_quantiles_are_those_of_what_was_observed(grafana: Grafana) -> None:
