@@ -137,12 +137,15 @@ def test_the_data_source_is_ours() -> None:
 
 
 def test_alert_rules_are_whole() -> None:
-    """Each has an identifier of its own, and a condition that is one of its queries."""
+    """Each has an identifier of its own, a condition that is one of its queries, and a table that shows the same."""
+    panels = {board["uid"]: board["panels"] for board in map(read, NAMES)}
     (group,) = provisioned("alerting/rules.yaml")["groups"]
     assert len({rule["uid"] for rule in group["rules"]}) == len(group["rules"]) == 3
     for rule in group["rules"]:
         assert rule["condition"] in {query["refId"] for query in rule["data"]}
         assert {query["refId"]: query["model"]["refId"] for query in rule["data"]} == {"A": "A", "C": "C"}
+        assert all(query["datasourceUid"] == query["model"]["datasource"]["uid"] for query in rule["data"])
+        assert rule["panelId"] in {panel["id"] for panel in panels[rule["dashboardUid"]] if panel["type"] == "table"}
 
 
 KEYS_OF_A_RULE = {
