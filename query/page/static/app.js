@@ -54,5 +54,9 @@ function make(address) {
   return null;
 }
 
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // what stands behind the # names a view, not a place in it
+  main.focus();
+});
 addEventListener("hashchange", show);
 show();

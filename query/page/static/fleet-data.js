@@ -44,20 +44,19 @@ export class FleetData {
     try {
       await all([this.#loadHosts(signal), ...COLUMNS.map((column) => this.#loadColumn(column, signal))]);
     } finally {
-      for (const row of this.hosts) {
-        for (const { key } of COLUMNS) {
-          row[key] = this.#columns.get(key)?.get(row.host) ?? null;
-        }
-      }
+      this.hosts = this.hosts.map(({ host, seen }) => this.#row(host, seen));
     }
+  }
+
+  /** A host with the numbers that are known by now. */
+  #row(host, seen) {
+    const numbers = COLUMNS.map(({ key }) => [key, this.#columns.get(key)?.get(host) ?? null]);
+    return { host, seen, ...Object.fromEntries(numbers) };
   }
 
   async #loadHosts(signal) {
     const answer = await get("api/v1/hosts", {}, signal);
-    this.hosts = answer.hosts.map(({ host, last_seen: seen }) => ({
-      host,
-      seen: seen === null ? null : Date.parse(seen),
-    }));
+    this.hosts = answer.hosts.map(({ host, last_seen: seen }) => this.#row(host, seen && Date.parse(seen)));
   }
 
   async #loadColumn({ key, measurement, field, match, fn, start, of = (value) => value }, signal) {

@@ -8,7 +8,7 @@ import { age, count, dateAndTime, NONE, UNITS } from "./format.js";
 import { Grid } from "./grid.js";
 import { Poller } from "./poller.js";
 import { sparkline } from "./sparkline.js";
-import { hostAddress } from "./addresses.js";
+import { fleetAddress, hostAddress, remember } from "./addresses.js";
 
 const EVERY_MS = 5_000;
 const EVERY_MS_OF_MANY = 30_000;
@@ -16,6 +16,9 @@ const MANY = 1000;
 const TREND_EVERY_MS = 60_000;
 const SECOND_MS = 1000;
 const NO_CURVE = { points: [], end: 0 };
+
+/** The columns that show a number; where no host has that number they are left out. */
+const MEASURED = { cpu: ["cpu", "trend"], memory: ["memory"], disk: ["disk"], load: ["load"] };
 
 const SHOWN = [
   ["all", "all"],
@@ -26,18 +29,23 @@ const SHOWN = [
 /** The view at `#/`. */
 export class Fleet {
   title = "Fleet";
-  #filter = "";
-  #shown = "all";
+  #filter = h("input", {
+    type: "search",
+    placeholder: "part of a name",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
+  #shown;
   #curves = new Map();
 
-  constructor(root, _parameters, { catalog, contact }) {
+  constructor(root, { query }, { catalog, contact }) {
     this.#data = new FleetData(catalog);
     this.#grid = new Grid({
       caption: "Hosts",
       columns: this.#columns(),
       keyOf: (row) => row.host,
       sort: { key: "cpu", descending: true },
-      changed: () => this.#trends.now(),
+      changed: () => this.#looked(),
     });
     this.#summary = h("dl", { class: "summary" });
     this.#stale = h("p", { class: "note", role: "status" });
@@ -49,8 +57,18 @@ export class Fleet {
     root.append(h("h1", { tabindex: "-1" }, "Fleet"), this.#loading, this.#empty, this.#full);
     this.#poller = new Poller((signal) => this.#load(signal), EVERY_MS, contact);
     this.#trends = new Poller((signal) => this.#loadTrends(signal), TREND_EVERY_MS, contact);
+    this.follow(query);
     this.#poller.now();
-    this.#clock = setInterval(() => this.#draw(), SECOND_MS);
+    this.#clock = setInterval(() => this.#tick(), SECOND_MS);
+  }
+
+  /** Another look at it is in the address: by a link, or the browser's way back. */
+  follow(parameters) {
+    const told = Object.fromEntries(parameters);
+    this.#filter.value = told.host ?? "";
+    this.#shown.value = SHOWN.some(([key]) => key === told.show) ? told.show : "all";
+    this.#grid.view = told;
+    this.#draw();
   }
 
   #data;
@@ -96,54 +114,68 @@ export class Fleet {
   }
 
   #controls() {
-    const filter = h("input", {
-      type: "search",
-      placeholder: "part of a name",
-      autocomplete: "off",
-      spellcheck: "false",
-    });
-    filter.addEventListener("input", () => {
-      this.#filter = filter.value.toLowerCase();
+    const chosen = () => {
+      this.#grid.rewind();
       this.#draw();
-      this.#trends.now();
-    });
-    const shown = choice("Show", SHOWN, this.#shown, (value) => {
-      this.#shown = value;
-      this.#draw();
-      this.#trends.now();
-    });
+      this.#looked();
+    };
+    this.#filter.addEventListener("input", chosen);
+    const shown = choice("Show", SHOWN, "all", chosen);
+    this.#shown = shown.querySelector("select");
     return h(
       "form",
       { class: "controls", onsubmit: (event) => event.preventDefault() },
-      h("label", {}, h("span", {}, "Host"), filter),
+      h("label", {}, h("span", {}, "Host"), this.#filter),
       shown,
     );
   }
 
-  #draw() {
-    const { hosts } = this.#data;
-    const silent = hosts.filter(isSilent);
-    const wanted = { all: () => true, reporting: (row) => !isSilent(row), silent: isSilent }[this.#shown];
-    this.#grid.show(hosts.filter((row) => wanted(row) && row.host.toLowerCase().includes(this.#filter)));
-    this.#summarize(hosts, silent.length);
+  /** Something else is looked at: the address has it, and curves are asked for the rows that are seen now. */
+  #looked() {
+    const show = this.#shown.value === "all" ? null : this.#shown.value;
+    remember(fleetAddress({ host: this.#filter.value || null, show, ...this.#grid.view }));
+    this.#trends.now();
   }
 
-  #summarize(hosts, silent) {
+  #draw() {
+    const { hosts } = this.#data;
+    if (hosts.length === 0) {
+      return;
+    }
+    const wanted = { all: () => true, reporting: (row) => !isSilent(row), silent: isSilent }[this.#shown.value];
+    const part = this.#filter.value.toLowerCase();
+    this.#grid.leaveOut(
+      Object.entries(MEASURED).flatMap(([key, columns]) => (hosts.every((row) => row[key] === null) ? columns : [])),
+    );
+    this.#grid.show(hosts.filter((row) => wanted(row) && row.host.toLowerCase().includes(part)));
+    this.#summarize(hosts);
+  }
+
+  /** Ages grow from second to second; rows keep their places until there are new numbers. */
+  #tick() {
+    this.#grid.refresh();
+    this.#summarize(this.#data.hosts);
+  }
+
+  #summarize(hosts) {
+    const silent = hosts.filter(isSilent).length;
     const newest = hosts.reduce((latest, row) => Math.max(latest, row.seen ?? 0), 0);
     const fullest = hosts.reduce((found, row) => ((row.disk ?? -1) > (found?.disk ?? -1) ? row : found), null);
     const facts = [
       ["hosts", count(hosts.length)],
       ["reporting", count(hosts.length - silent)],
       ["silent", count(silent), silent > 0 && "warn"],
-      ["CPU, mean", percent(mean(hosts, "cpu"))],
-      ["memory, mean", percent(mean(hosts, "memory"))],
-      ["fullest disk", fullest?.disk === null || !fullest ? NONE : `${percent(fullest.disk)} on ${fullest.host}`],
+      ["CPU, mean", mean(hosts, "cpu")],
+      ["memory, mean", mean(hosts, "memory")],
+      ["fullest disk", fullest && `${percent(fullest.disk)} on ${fullest.host}`],
     ];
     while (this.#summary.children.length < facts.length) {
       this.#summary.append(h("div", {}, h("dt"), h("dd")));
     }
     facts.forEach(([name, text, kind], n) => {
-      const [dt, dd] = this.#summary.children[n].children;
+      const fact = this.#summary.children[n];
+      fact.hidden = text === null;
+      const [dt, dd] = fact.children;
       write(dt, name);
       write(dd, text);
       dd.className = kind || "";
@@ -185,7 +217,7 @@ export class Fleet {
         label: "Last seen",
         hint: "When the newest point of the last 24 hours was measured",
         numeric: true,
-        value: (row) => row.seen,
+        value: (row) => row.seen ?? -Infinity, // longer ago than all the others
         render: renderSeen,
       },
     ];
@@ -214,9 +246,9 @@ function renderSeen(cell, row) {
   }
   const [before, time, after] = cell.children;
   const isKnown = row.seen !== null;
-  write(before, isKnown && isSilent(row) ? "silent, " : "");
+  write(before, isSilent(row) ? "silent, " : "");
   write(time, isKnown ? age(now() - row.seen) : "over 24 h");
-  write(after, isKnown && isSilent(row) ? "" : " ago");
+  write(after, isSilent(row) ? "" : " ago");
   cell.title = isKnown ? dateAndTime(row.seen) : "";
   cell.dataset.seen = row.seen ?? "";
 }
@@ -247,7 +279,8 @@ function percent(value) {
   return value === null ? NONE : UNITS.percent.write(value);
 }
 
+/** The mean of a percentage over the rows that have it, as text; null when none has. */
 function mean(rows, key) {
   const values = rows.map((row) => row[key]).filter((value) => value !== null);
-  return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
+  return values.length === 0 ? null : percent(values.reduce((sum, value) => sum + value, 0) / values.length);
 }

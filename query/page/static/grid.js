@@ -16,12 +16,14 @@ export class Grid {
   #rows = [];
   #elements = new Map();
   #heads = new Map();
+  #absent = new Set();
   #page = 0;
 
   constructor({ caption, columns, keyOf, size = 50, sort, changed = () => {} }) {
     this.columns = columns;
     this.sort = sort;
     this.size = size;
+    this.#first = { sort, size };
     this.#keyOf = keyOf;
     this.#changed = changed;
     this.#body = h("tbody");
@@ -37,9 +39,11 @@ export class Grid {
     );
   }
 
+  #first;
   #keyOf;
   #changed;
   #body;
+  #sizes;
   #place;
   #pager;
 
@@ -47,6 +51,43 @@ export class Grid {
   show(rows) {
     this.#rows = rows;
     this.#draw();
+  }
+
+  /** Renders the rows that are seen once more, in the order that they have. */
+  refresh() {
+    this.#fill();
+  }
+
+  /** What is looked at, for an address: `{sort, rows, page}`, null where it is as at first. */
+  get view() {
+    const sort = written(this.sort);
+    return {
+      sort: sort === written(this.#first.sort) ? null : sort,
+      rows: this.size === this.#first.size ? null : this.size,
+      page: this.#page === 0 ? null : this.#page + 1,
+    };
+  }
+
+  /** Looks at what an address says, in the rows that come next; what it says wrongly is as at first. */
+  set view({ sort, rows, page }) {
+    const told = { key: sort?.replace(/^-/, ""), descending: Boolean(sort?.startsWith("-")) };
+    this.sort = this.#heads.has(told.key) ? told : this.#first.sort;
+    this.size = SIZES.includes(Number(rows)) ? Number(rows) : this.#first.size;
+    this.#sizes.value = String(this.size);
+    this.#page = Math.max(1, Number.parseInt(page, 10) || 1) - 1;
+  }
+
+  /** Goes back to the first page, for rows that come next. */
+  rewind() {
+    this.#page = 0;
+  }
+
+  /** Leaves columns out, by their keys. */
+  leaveOut(keys) {
+    this.#absent = new Set(keys);
+    for (const [key, head] of this.#heads) {
+      head.hidden = this.#absent.has(key);
+    }
   }
 
   /** The rows of the page that is seen. */
@@ -71,7 +112,10 @@ export class Grid {
     for (const row of seen) {
       const key = this.#keyOf(row);
       const element = this.#elements.get(key) ?? this.#makeRow();
-      this.columns.forEach((column, n) => column.render(element.children[n], row, element));
+      this.columns.forEach((column, n) => {
+        element.children[n].hidden = this.#absent.has(column.key);
+        column.render(element.children[n], row, element);
+      });
       kept.set(key, element);
     }
     this.#elements = kept;
@@ -81,7 +125,8 @@ export class Grid {
     write(this.#place, seen.length === 0 ? "None" : `${count(first + 1)} to ${count(first + seen.length)} of ${total}`);
     this.#pager.classList.toggle("single", this.#rows.length <= SIZES[0]);
     for (const button of this.#pager.querySelectorAll("button")) {
-      button.disabled = Number(button.dataset.way) < 0 ? this.#page === 0 : this.#page === this.#lastPage;
+      // Not `disabled`: a button that was just pressed would lose the focus.
+      button.ariaDisabled = String(this.#page === (Number(button.dataset.way) < 0 ? 0 : this.#lastPage));
     }
   }
 
@@ -119,7 +164,8 @@ export class Grid {
       this.#fill();
       this.#changed();
     };
-    const sizes = SIZES.map((size) => [String(size), String(size)]);
+    const sizes = choice("Rows", SIZES.map((size) => [String(size), String(size)]), String(this.size), resize);
+    this.#sizes = sizes.querySelector("select");
     return h(
       "nav",
       { class: "pager", "aria-label": `Pages of: ${caption}` },
@@ -128,7 +174,7 @@ export class Grid {
       this.#place,
       turn("›", "Next page", 1),
       turn("»", "Last page", Infinity),
-      choice("Rows", sizes, String(this.size), resize),
+      sizes,
     );
   }
 
@@ -137,6 +183,11 @@ export class Grid {
     this.#fill();
     this.#changed();
   }
+}
+
+/** An order as addresses have it: the column's key, and a - before it when the largest comes first. */
+function written({ key, descending }) {
+  return `${descending ? "-" : ""}${key}`;
 }
 
 function classes(column) {

@@ -1,6 +1,6 @@
 // One host: what it is, and its curves, which go on by themselves.
 
-import { exploreAddress } from "./addresses.js";
+import { exploreAddress, hostAddress, remember } from "./addresses.js";
 import { all, get, now } from "./api.js";
 import { h, write } from "./dom.js";
 import { age, bytes, count, dateAndTime, NONE } from "./format.js";
@@ -30,10 +30,11 @@ export class Host {
   #figures = h("div", { class: "charts" });
   #more = h("nav", { class: "more", "aria-label": "Explore" });
   #factOf = new Map();
+  #choices = new Map();
   #poller;
   #clock;
 
-  constructor(root, { host }, { catalog, contact }) {
+  constructor(root, { host, query }, { catalog, contact }) {
     this.#host = decode(host);
     this.title = this.#host;
     this.#catalog = catalog;
@@ -50,8 +51,15 @@ export class Host {
     for (const name of [SEEN, ...FACTS.map((fact) => fact.name)]) {
       this.#addFact(name);
     }
-    this.#poller.now();
+    this.follow(query);
     this.#clock = setInterval(() => this.#tick(), SECOND_MS);
+  }
+
+  /** Another range is in the address: by a link, or the browser's way back. */
+  follow(parameters) {
+    this.#range = RANGES.find(({ key }) => key === parameters.get("range")) ?? RANGES[0];
+    this.#choices.get(this.#range).checked = true;
+    this.#poller.anew();
   }
 
   dispose() {
@@ -161,16 +169,14 @@ export class Host {
   #ranges() {
     const choose = (range) => () => {
       this.#range = range;
+      remember(hostAddress(this.#host, { range: range === RANGES[0] ? null : range.key }));
       this.#poller.anew();
     };
-    const choices = RANGES.map((range) =>
-      h(
-        "label",
-        {},
-        h("input", { type: "radio", name: "range", checked: range === this.#range, onchange: choose(range) }),
-        h("span", {}, range.label),
-      ),
-    );
+    const choices = RANGES.map((range) => {
+      const input = h("input", { type: "radio", name: "range", onchange: choose(range) });
+      this.#choices.set(range, input);
+      return h("label", {}, input, h("span", {}, range.label));
+    });
     return h("fieldset", { class: "segments" }, h("legend", {}, "Range"), choices);
   }
 

@@ -13,11 +13,12 @@ from tests.acceptance.page.conftest import OpenTab, Site, opened_site
 HOSTS = 5000
 HARMFUL = "<img src=x onerror=\"document.title='harmed'\">&amp;'"
 SILENT = "went-away"
+GONE = "went-long-ago"
 
 
 @pytest.fixture(scope="module")
 def fleet(server_url: str, template: str) -> Iterator[Site]:
-    """5,000 hosts, the busier the higher their number; one with a harmful name, one that is silent for an hour."""
+    """5,000 hosts, busier the higher their number; one with a harmful name, one silent for an hour, one for long."""
     with opened_site(server_url, template) as site:
         site.start("ingest")
         site.start("query")
@@ -29,6 +30,7 @@ def fleet(server_url: str, template: str) -> Iterator[Site]:
         site.push([point("mem", host, now, used_percent=number % 100) for number, host in enumerate(hosts, 1)])
         site.push([point("system", HARMFUL, now, load1=0.5)])
         site.push([point("mem", SILENT, now - 3600, used_percent=50)])
+        site.push([point("mem", GONE, now - 3 * 86_400, used_percent=50)])
         yield site
 
 
@@ -55,16 +57,16 @@ def test_thousands_of_hosts_stay_usable(fleet: Site, open_tab: OpenTab) -> None:
     first = page.locator("tbody tr").first
     expect(first.locator("th")).to_have_text("node-5000")
     expect(first.locator("td").first).to_have_text("95.0 %")
-    assert (len(names(page)), place(page)) == (50, f"1 to 50 of {HOSTS + 2:,}")
+    assert (len(names(page)), place(page)) == (50, f"1 to 50 of {HOSTS + 3:,}")
     page.get_by_role("button", name="Next page").click()
-    assert (names(page)[0], place(page)) == ("node-4950", "51 to 100 of 5,002")
+    assert (names(page)[0], place(page)) == ("node-4950", "51 to 100 of 5,003")
     page.get_by_role("button", name="Last page").click()
-    assert (place(page), names(page)[-1]) == ("5,001 to 5,002 of 5,002", SILENT)
+    assert (place(page), names(page)[-2:]) == ("5,001 to 5,003 of 5,003", [SILENT, GONE])
     page.get_by_role("button", name="Host", exact=True).click()
     assert names(page)[:2] == [HARMFUL, "node-0001"]
     expect(page.locator("th[aria-sort=ascending]")).to_have_text("Host")
     page.get_by_role("button", name="Host", exact=True).click()
-    assert names(page)[:2] == [SILENT, "node-5000"]
+    assert names(page)[:2] == [GONE, SILENT]
     page.get_by_label("Host", exact=True).fill("NODE-49")
     assert place(page) == "1 to 50 of 100"
     page.get_by_label("Rows").select_option("500")
@@ -74,14 +76,60 @@ def test_thousands_of_hosts_stay_usable(fleet: Site, open_tab: OpenTab) -> None:
 
 
 def test_hosts_that_went_silent_are_told_apart(fleet: Site, open_tab: OpenTab) -> None:
-    """A host without a point for two minutes is counted, listed by itself, and says for how long."""
+    """A host without a point for two minutes is counted, listed by itself, and says for how long; the longest first."""
     page = open_tab(fleet.url)
     facts = page.locator(".summary")
-    expect(facts).to_contain_text("5,002")
+    expect(facts).to_contain_text("5,003")
     page.get_by_label("Show").select_option("silent")
-    expect(page.locator("tbody tr")).to_have_count(1)
-    expect(page.locator("tbody tr.silent")).to_contain_text(SILENT)
-    expect(page.locator("tbody td").last).to_have_text("silent, 60 min")
+    expect(page.locator("tbody tr.silent")).to_have_count(2)
+    expect(page.locator("tbody tr")).to_have_count(2)
+    page.get_by_role("button", name="Last seen").click()
+    page.get_by_role("button", name="Last seen").click()
+    assert names(page) == [GONE, SILENT]
+    assert page.locator("tbody td:last-child").all_inner_texts() == ["silent, over 24 h", "silent, 60 min"]
+
+
+def test_what_is_looked_at_is_in_the_address(fleet: Site, open_tab: OpenTab) -> None:
+    """The part of a name, the order, the page and its size outlast a look at a host, and can be sent to somebody."""
+    page = open_tab(fleet.url)
+    expect(page.locator("tbody tr")).to_have_count(50)
+    page.get_by_role("button", name="Next page").click()
+    page.get_by_label("Host", exact=True).fill("node-4")
+    assert place(page) == "1 to 50 of 1,000"
+    page.get_by_role("button", name="Memory").click()
+    page.get_by_label("Rows").select_option("100")
+    page.get_by_role("button", name="Next page").click()
+    seen = names(page)
+    page.get_by_role("link", name=seen[0], exact=True).click()
+    page.get_by_label("1 hour").check(force=True)
+    page.reload()
+    expect(page.get_by_label("1 hour")).to_be_checked()
+    page.go_back()
+    expect(page.locator("tbody tr")).to_have_count(100)
+    assert (names(page), place(page)) == (seen, "101 to 200 of 1,000")
+    expect(page.get_by_label("Host", exact=True)).to_have_value("node-4")
+    page.get_by_role("navigation", name="Views").get_by_role("link", name="Fleet").click()
+    expect(page.locator(".pager [role=status]")).to_have_text("1 to 50 of 5,003")
+
+
+def test_the_button_that_was_pressed_keeps_the_focus(fleet: Site, open_tab: OpenTab) -> None:
+    """At the last page there is no next one; who goes by keyboard stays where they were."""
+    page = open_tab(fleet.url)
+    last = page.get_by_role("button", name="Last page")
+    expect(last).to_be_enabled()
+    last.press("Enter")
+    expect(page.get_by_role("button", name="Next page")).to_be_disabled()
+    expect(last).to_be_disabled()
+    expect(last).to_be_focused()
+
+
+def test_columns_that_nobody_fills_are_left_out(fleet: Site, open_tab: OpenTab) -> None:
+    """No host here has sent a disk, so there is neither a column nor a sum of it; what one host has is a column."""
+    page = open_tab(fleet.url)
+    expect(page.get_by_role("columnheader", name="Load")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Disk")).to_be_hidden()
+    expect(page.locator(".summary")).to_contain_text("memory, mean")
+    expect(page.get_by_text("fullest disk")).to_be_hidden()
 
 
 def test_a_hosts_name_is_only_ever_text(fleet: Site, open_tab: OpenTab) -> None:

@@ -12,6 +12,8 @@ from playwright.sync_api import Page, Response, expect
 from tests.acceptance.page.conftest import OpenTab, Site, opened_site
 
 TRANSFERRED_BYTES = 300_000
+HOSTS = 13
+LONG = "x" * 255
 VIEWS = {
     "fleet": ("#/", "tbody tr"),
     "host": ("#/hosts/web-2", "canvas"),
@@ -24,13 +26,13 @@ each_view = pytest.mark.parametrize("view", VIEWS)
 
 @pytest.fixture(scope="module")
 def small(server_url: str, template: str) -> Iterator[Site]:
-    """A dozen hosts with CPU, memory and load."""
+    """A dozen hosts with CPU, memory and load, and one whose name is long."""
     with opened_site(server_url, template) as site:
         site.start("ingest")
         site.start("query")
         now = int(time.time())
         points = []
-        for number in range(12):
+        for number in range(HOSTS - 1):
             for ago in range(0, 600, 30):
                 host = {"host": f"web-{number}"}
                 cpu = {"usage_idle": 80.0 - number, "usage_user": 15.0 + number, "usage_system": 5.0}
@@ -40,6 +42,7 @@ def small(server_url: str, template: str) -> Iterator[Site]:
                     ("system", host, {"load1": number / 3, "load5": 1.5, "load15": 1.0}),
                 ):
                     points.append({"measurement": name, "tags": tags, "fields": fields, "time": now - ago})
+        points.append({"measurement": "mem", "tags": {"host": LONG}, "fields": {"used_percent": 99}})
         site.push(points)
         yield site
 
@@ -71,13 +74,26 @@ def test_every_width_fits(small: Site, open_tab: OpenTab, view: str) -> None:
         page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
 
 
+def test_a_phone_shows_what_matters(small: Site, open_tab: OpenTab) -> None:
+    """However long a host's name is, its numbers stand beside it on a phone's screen, and it can be read in full."""
+    page = filled(small, open_tab, "fleet", viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
+    expect(page.get_by_role("link", name=LONG)).to_be_visible()
+    for header in ("CPU", "Memory", "Last seen"):
+        box = page.get_by_role("columnheader", name=header, exact=True).bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 360, header
+    page.get_by_role("link", name=LONG).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(LONG)
+    page.wait_for_function("document.documentElement.scrollWidth <= 360")
+
+
 def test_the_page_is_light(small: Site, open_tab: OpenTab) -> None:
     """A visit to every view takes less than the bound from the service's files, all from the service itself."""
     responses: list[Response] = []
     page = open_tab("about:blank")
     page.on("response", lambda response: responses.append(response))
     page.goto(small.url)
-    expect(page.locator("tbody tr")).to_have_count(12)
+    expect(page.locator("tbody tr")).to_have_count(HOSTS)
     page.get_by_role("link", name="web-11").click()
     expect(page.locator("canvas").first).to_be_visible()
     page.get_by_role("link", name="Explorer").click()
@@ -93,6 +109,10 @@ def test_the_keyboard_reaches_everything(small: Site, open_tab: OpenTab) -> None
     page = filled(small, open_tab, "fleet")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Fleet")
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Host", exact=True)).to_be_focused()
     page.get_by_label("Host", exact=True).focus()
     page.keyboard.type("web-7")
     page.get_by_role("button", name="Memory").focus()
