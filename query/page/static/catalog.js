@@ -32,6 +32,12 @@ export class Catalog {
     return answer.tags.map((one) => one.tag);
   }
 
+  /** The names of the measurements that a host has sent. */
+  async sentBy(host, signal) {
+    const answer = await this.#ask("api/v1/measurements", { match: `host=${host}` }, NAMES_MS, signal);
+    return answer.measurements.map((one) => one.measurement);
+  }
+
   /** Those of `names` that are fields of the measurement, in their order. */
   async known(measurement, names, signal) {
     const fields = new Set((await this.fields(measurement, signal)).map((one) => one.field));
@@ -45,6 +51,7 @@ export class Catalog {
     if (known && !known.isDoomed() && Date.now() - known.at < most) {
       return known.answer;
     }
+    this.#forget();
     const answer = get(path, parameters, signal);
     let isAnswered = false;
     // A view that is left takes its requests with it: another one must not wait for those.
@@ -58,5 +65,14 @@ export class Catalog {
       throw error;
     }
     return answer;
+  }
+
+  /** Lets go of what is too old to be used: somebody may look at thousands of hosts. */
+  #forget() {
+    for (const [key, { at }] of this.#answers) {
+      if (Date.now() - at > NAMES_MS) {
+        this.#answers.delete(key);
+      }
+    }
   }
 }

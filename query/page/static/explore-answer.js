@@ -51,20 +51,10 @@ export class ExploreAnswer {
     );
     if (question.step) {
       const range = { start: Date.parse(answer.start), end: Date.parse(answer.end), step: STEP_MS[question.step] };
-      await this.#chart.show(highestFirst(series(question, answer)), range);
+      const called = (metric) => metric.slice(question.measurement.length + 1);
+      await this.#chart.show(seriesOf(answer, called), range);
     }
   }
-}
-
-function series(question, answer) {
-  return seriesOf(answer, (metric) => metric.slice(question.measurement.length + 1));
-}
-
-function highestFirst(found) {
-  const highest = new Map(
-    found.map((one) => [one, one.points.reduce((top, [, value]) => Math.max(top, value), -Infinity)]),
-  );
-  return found.toSorted((one, other) => highest.get(other) - highest.get(one));
 }
 
 /** One row for each group and window: `{key, time, tags, values}`. */

@@ -18,9 +18,9 @@ const integral = new Intl.NumberFormat("en", { maximumFractionDigits: 0, useGrou
 const BINARY = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /** How a kind of number is written, beside a curve and on an axis; `base` is what its thousands are,
- * `precision` the decimals that an axis needs. */
+ * `precision` the decimals that an axis needs; `isFromZero` is false where an axis begins at what there is. */
 export const UNITS = {
-  number: { write: number, axis: number },
+  number: { write: number, axis: number, isFromZero: false },
   count: { write: count, axis: count, precision: 0 },
   load: { write: (value) => hundredths.format(value), axis: number },
   percent: { write: (value) => `${tenths.format(value)} %`, axis: (value) => `${number(value)} %` },

@@ -2,9 +2,10 @@
 
 import { exploreAddress, hostAddress, remember } from "./addresses.js";
 import { all, get, now } from "./api.js";
-import { h, write } from "./dom.js";
+import { h, place, write } from "./dom.js";
 import { age, bytes, count, dateAndTime, NONE } from "./format.js";
 import { PANELS, RANGES } from "./host-panels.js";
+import { otherPanels } from "./other-panels.js";
 import { Poller } from "./poller.js";
 import { seriesOf } from "./series.js";
 import { TimeChart } from "./timechart.js";
@@ -24,11 +25,18 @@ export class Host {
   #catalog;
   #range = RANGES[0];
   #seen = null;
-  #panels = new Map();
+  #charts = new Map();
+  #others = [];
   #facts = h("dl", { class: "summary" });
   #state = h("p", { class: "note", role: "status" }, "Asking for its points.");
   #figures = h("div", { class: "charts" });
-  #more = h("nav", { class: "more", "aria-label": "Explore" });
+  #more = h(
+    "nav",
+    { class: "more", "aria-label": "Explore", hidden: true },
+    h("h2", {}, "Explore this host"),
+    h("ul"),
+  );
+  #links = new Map();
   #factOf = new Map();
   #choices = new Map();
   #poller;
@@ -65,8 +73,8 @@ export class Host {
   dispose() {
     this.#poller.stop();
     clearInterval(this.#clock);
-    for (const panel of this.#panels.values()) {
-      panel.dispose();
+    for (const chart of this.#charts.values()) {
+      chart.dispose();
     }
   }
 
@@ -85,10 +93,16 @@ export class Host {
       ...PANELS.map((panel) => this.#loadPanel(panel, range, signal)),
       this.#loadMore(signal),
     ]);
-    write(
-      this.#state,
-      this.#panels.size > 0 ? "" : "It has sent none of what is drawn here: look at its measurements in the explorer.",
-    );
+    if (!PANELS.some((panel) => this.#charts.has(keyOf(panel)))) {
+      await this.#loadOthers(range, signal);
+    }
+    write(this.#state, this.#charts.size > 0 ? "" : "It has sent nothing in this range.");
+  }
+
+  async #loadOthers(range, signal) {
+    const measurements = await this.#catalog.sentBy(this.#host, signal);
+    this.#others = await otherPanels(measurements, this.#catalog, signal);
+    await all(this.#others.map((panel) => this.#loadPanel(panel, range, signal)));
   }
 
   async #loadSeen(signal) {
@@ -111,7 +125,9 @@ export class Host {
     };
     const answer = await get("api/v1/aggregate", parameters, signal);
     const value = answer.series[0]?.value ?? null;
-    write(this.#factOf.get(fact.name), value === null ? NONE : fact.write(value));
+    const element = this.#factOf.get(fact.name);
+    write(element, value === null ? NONE : fact.write(value));
+    element.parentElement.hidden = value === null;
   }
 
   async #loadPanel(panel, { start, end, step }, signal) {
@@ -125,6 +141,7 @@ export class Host {
         metric: fields.map((field) => `${panel.measurement}.${field}`),
         fn: panel.isCounter ? "rate" : "avg",
         by: panel.by,
+        limit: panel.limit,
         match: [`host=${this.#host}`, panel.match],
         start,
         end,
@@ -135,7 +152,7 @@ export class Host {
     const names = panel.names ?? ((field) => field);
     const called = (metric) => names(metric.slice(panel.measurement.length + 1));
     const series = seriesOf(answer, called, panel.of).filter((one) => one.points.length > 0);
-    if (series.length > 0 || this.#panels.has(panel.title)) {
+    if (series.length > 0 || this.#charts.has(keyOf(panel))) {
       const range = { start: start * SECOND_MS, end: end * SECOND_MS, step: step * SECOND_MS };
       await this.#chart(panel).show(series, range);
       signal.throwIfAborted();
@@ -144,26 +161,26 @@ export class Host {
 
   /** The panel's chart; a new one stands where the order of panels has it. */
   #chart(panel) {
-    const known = this.#panels.get(panel.title);
+    const known = this.#charts.get(keyOf(panel));
     if (known) {
       return known;
     }
     const chart = new TimeChart(panel);
-    this.#panels.set(panel.title, chart);
-    const ordered = PANELS.map((one) => this.#panels.get(one.title)?.element).filter(Boolean);
+    this.#charts.set(keyOf(panel), chart);
+    const ordered = [...PANELS, ...this.#others].map((one) => this.#charts.get(keyOf(one))?.element).filter(Boolean);
     this.#figures.replaceChildren(...ordered);
     return chart;
   }
 
   async #loadMore(signal) {
-    if (this.#more.childNodes.length > 0) {
-      return;
-    }
-    const { measurements } = await get("api/v1/measurements", { match: `host=${this.#host}` }, signal);
-    const links = measurements.map(({ measurement }) =>
-      h("li", {}, h("a", { href: exploreAddress({ measurement, match: `host=${this.#host}` }) }, measurement)),
-    );
-    this.#more.append(h("h2", {}, "Explore this host"), h("ul", {}, links));
+    const measurements = await this.#catalog.sentBy(this.#host, signal);
+    const links = measurements.map((measurement) => {
+      const address = exploreAddress({ measurement, match: `host=${this.#host}` });
+      return this.#links.get(measurement) ?? h("li", {}, h("a", { href: address }, measurement));
+    });
+    this.#links = new Map(measurements.map((measurement, n) => [measurement, links[n]]));
+    place(this.#more.lastChild, links);
+    this.#more.hidden = links.length === 0;
   }
 
   #ranges() {
@@ -183,7 +200,7 @@ export class Host {
   #addFact(name) {
     const value = h("dd", {}, NONE);
     this.#factOf.set(name, value);
-    this.#facts.append(h("div", {}, h("dt", {}, name), value));
+    this.#facts.append(h("div", { hidden: name !== SEEN }, h("dt", {}, name), value));
   }
 
   #tick() {
@@ -191,6 +208,11 @@ export class Host {
     write(seen, this.#seen === null ? NONE : `${age(now() - this.#seen)} ago`);
     seen.title = this.#seen === null ? "" : dateAndTime(this.#seen);
   }
+}
+
+/** A measurement may be called as one of our panels is. */
+function keyOf(panel) {
+  return `${panel.measurement} ${panel.title}`;
 }
 
 function decode(text) {

@@ -8,11 +8,13 @@ const SERIES = Array.from({ length: 10 }, (_, n) => `series-${n + 1}`);
 export function palette() {
   const probe = h("span", { hidden: true });
   document.body.append(probe);
-  const colour = (name) => {
-    probe.style.color = `var(--${name})`;
-    return getComputedStyle(probe).color;
+  const colour = (name, property = "color") => {
+    probe.style[property] = `var(--${name})`;
+    return getComputedStyle(probe)[property];
   };
-  const found = { ink: colour("soft"), line: colour("line"), panel: colour("panel"), series: SERIES.map(colour) };
+  const found = { ink: colour("soft"), line: colour("line"), panel: colour("panel", "backgroundColor") };
+  probe.style.forcedColorAdjust = "none"; // where colours are forced, curves still need several
+  found.series = SERIES.map((name) => colour(name));
   probe.remove();
   return found;
 }

@@ -1,26 +1,41 @@
 // A chart over time as a figure: the curves, a legend that tells the newest values, and the same as a table.
 
+import { RequestError } from "./api.js";
 import { h, place, write } from "./dom.js";
-import { dateAndTime, NONE } from "./format.js";
+import { count, dateAndTime, NONE } from "./format.js";
 import { palette } from "./palette.js";
 import { tickLabel, ticks } from "./ticks.js";
 
 const DRAWN = 10;
+const TABLE_SERIES = 100;
 const TABLE_ROWS = 500;
 const TICK_WIDTH = 70;
 const LEAST_GAP_MS = 90_000;
 
+const LINE = 1.5;
+const THICK_LINE = 3.5;
+/** Lines and gaps, for who cannot tell the series by their colours. */
+const DASHES = [[], [8, 3], [2, 3], [8, 3, 2, 3], [14, 4]];
+const noColours = matchMedia("(forced-colors: active), (prefers-contrast: more)");
+
 let library = null;
+let failures = 0;
 
 /** Chart.js, once a chart is wanted. */
 async function charts() {
-  library ??= import("./chart.bundle.js").then(() => globalThis.Chart);
+  // A browser does not ask again for a module that it could not load: another address is another module.
+  library ??= import(failures === 0 ? "./chart.bundle.js" : `./chart.bundle.js?failures=${failures}`);
+  const loading = library;
   try {
-    return await library;
+    await loading;
   } catch {
-    library = null;
-    throw new Error("the chart library did not load: load the page again");
+    if (library === loading) {
+      library = null;
+      failures += 1;
+    }
+    throw new RequestError("GET chart.bundle.js", "did not load; if that stays so, load the page again");
   }
+  return globalThis.Chart;
 }
 
 /**
@@ -36,10 +51,12 @@ export class TimeChart {
     "details",
     {},
     h("summary", {}, "Table"),
-    h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Table" }, this.#table),
   );
   #hidden = new Set();
+  #lit = null;
   #series = [];
+  #drawn = [];
+  #places = new Map();
   #range = null;
   #chart = null;
   #isDisposed = false;
@@ -51,6 +68,9 @@ export class TimeChart {
     this.isStacked = isStacked;
     this.top = top;
     this.#canvas.setAttribute("aria-label", title);
+    this.#details.append(
+      h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": `${title}, table` }, this.#table),
+    );
     const heading = h("figcaption", {}, h("h2", {}, title), h("span", { class: "note" }, note));
     this.#details.addEventListener("toggle", () => this.#fillTable());
     this.element = h(
@@ -77,16 +97,25 @@ export class TimeChart {
       return;
     }
     this.#range = range;
-    this.#series = series.slice(0, DRAWN);
+    this.#series = series;
+    this.#drawn = highest(series, DRAWN);
+    this.#takePlaces();
     const isEmpty = series.every((one) => one.points.length === 0);
     this.#canvas.hidden = isEmpty;
     write(this.#message, isEmpty ? "No points in this range." : "");
     this.#chart ??= new Chart(this.#canvas, { type: "line", data: { datasets: [] }, options: this.#options() });
     this.#draw();
     this.#fillTable();
-    const rest = series.length - this.#series.length;
     this.#legend.dataset.rest =
-      rest > 0 ? `The ${DRAWN} with the highest values; the table below has all ${series.length}.` : "";
+      series.length > DRAWN ? `${DRAWN} of ${count(series.length)} series: those with the highest values.` : "";
+  }
+
+  /** A series keeps its colour for as long as it is drawn, whichever others come and go. */
+  #takePlaces() {
+    const kept = new Map(this.#drawn.map(({ label }) => [label, this.#places.get(label)]));
+    const taken = new Set(kept.values());
+    const free = Array.from({ length: DRAWN }, (_, n) => n).filter((n) => !taken.has(n));
+    this.#places = new Map([...kept].map(([label, n]) => [label, n ?? free.shift()]));
   }
 
   #draw() {
@@ -94,21 +123,22 @@ export class TimeChart {
       return;
     }
     const colours = palette();
-    this.#chart.data.datasets = this.#series.map((series, n) =>
-      this.#dataset(series, colours.series[n % colours.series.length]),
-    );
+    this.#chart.data.datasets = this.#drawn.map((series) => this.#dataset(series, this.#places.get(series.label), colours));
     this.#chart.options = this.#options(colours);
     this.#chart.update("none");
     this.#describe();
     this.#fillLegend(colours);
   }
 
-  #dataset(series, colour) {
+  #dataset(series, n, colours) {
+    const colour = colours.series[n];
     return {
       label: series.label,
       data: series.points.map(([x, y]) => ({ x, y })),
       hidden: this.#hidden.has(series.label),
       borderColor: colour,
+      borderWidth: series.label === this.#lit ? THICK_LINE : LINE,
+      borderDash: noColours.matches ? DASHES[n % DASHES.length] : [],
       backgroundColor: this.isStacked ? `color-mix(in srgb, ${colour} 55%, transparent)` : colour,
       fill: this.isStacked ? "stack" : false,
       pointRadius: series.points.length < 3 ? 2 : 0,
@@ -125,7 +155,7 @@ export class TimeChart {
       normalized: true,
       spanGaps: Math.max(3 * step, LEAST_GAP_MS),
       interaction: { mode: "nearest", axis: "x", intersect: false },
-      elements: { line: { borderWidth: 1.5, tension: 0 }, point: { hitRadius: 0, hoverRadius: 3 } },
+      elements: { line: { tension: 0 }, point: { hitRadius: 0, hoverRadius: 3 } },
       scales: {
         x: {
           type: "linear",
@@ -139,7 +169,7 @@ export class TimeChart {
           },
         },
         y: {
-          beginAtZero: true,
+          beginAtZero: this.unit.isFromZero ?? true,
           stacked: this.isStacked,
           max: this.top ?? undefined,
           border: { display: false },
@@ -180,15 +210,15 @@ export class TimeChart {
     if (!this.unit.base) {
       return undefined;
     }
-    const highest = this.isStacked
-      ? this.#series.reduce((sum, one) => sum + highestOf(one), 0)
-      : Math.max(0, ...this.#series.map(highestOf));
-    return highest > 0 ? 2 ** Math.ceil(Math.log2(highest / 4)) : undefined;
+    const top = this.isStacked
+      ? this.#drawn.reduce((sum, one) => sum + highestOf(one), 0)
+      : Math.max(0, ...this.#drawn.map(highestOf));
+    return top > 0 ? 2 ** Math.ceil(Math.log2(top / 4)) : undefined;
   }
 
   #describe() {
     const { start, end } = this.#range;
-    const newest = this.#series.map((series) => `${series.label} ${this.#newest(series)}`).join(", ");
+    const newest = this.#drawn.map((series) => `${series.label} ${this.#newest(series)}`).join(", ");
     this.#canvas.setAttribute(
       "aria-label",
       `${this.title}, ${dateAndTime(start)} to ${dateAndTime(end)}. Newest: ${newest || "none"}.`,
@@ -200,10 +230,10 @@ export class TimeChart {
   }
 
   #fillLegend(colours) {
-    const items = this.#series.map((series, n) => {
+    const items = this.#drawn.map((series, n) => {
       const item = this.#legend.children[n] ?? this.#makeLegendItem();
       const [swatch, label, value] = item.firstChild.children;
-      swatch.style.background = colours.series[n % colours.series.length];
+      swatch.style.background = colours.series[this.#places.get(series.label)];
       write(label, series.label);
       write(value, this.#newest(series));
       item.firstChild.ariaPressed = String(!this.#hidden.has(series.label));
@@ -220,9 +250,20 @@ export class TimeChart {
       }
       this.#draw();
     };
+    const light = (isLit) => () => {
+      this.#lit = isLit ? button.children[1].textContent : null;
+      this.#draw();
+    };
     const button = h(
       "button",
-      { type: "button", onclick: toggle },
+      {
+        type: "button",
+        onclick: toggle,
+        onmouseenter: light(true),
+        onfocus: light(true),
+        onmouseleave: light(false),
+        onblur: light(false),
+      },
       h("span", { class: "swatch" }),
       h("span"),
       h("span", { class: "value" }),
@@ -235,10 +276,11 @@ export class TimeChart {
       this.#table.replaceChildren();
       return;
     }
+    const shown = this.#series.length > TABLE_SERIES ? this.#drawn : this.#series;
     const rows = new Map();
-    this.#series.forEach((series, n) => {
+    shown.forEach((series, n) => {
       for (const [time, value] of series.points) {
-        const row = rows.get(time) ?? Array(this.#series.length).fill(null);
+        const row = rows.get(time) ?? Array(shown.length).fill(null);
         row[n] = value;
         rows.set(time, row);
       }
@@ -252,7 +294,7 @@ export class TimeChart {
         rows.get(time).map((value) => h("td", { class: "numeric" }, value === null ? NONE : this.unit.write(value))),
       ),
     );
-    const heads = this.#series.map((series) => h("th", { scope: "col", class: "numeric" }, series.label));
+    const heads = shown.map((series) => h("th", { scope: "col", class: "numeric" }, series.label));
     this.#table.replaceChildren(
       h("caption", {}, `${this.title}, newest first`),
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Time"), heads)),
@@ -266,6 +308,16 @@ function textSize() {
   return 0.78 * Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
 }
 
-function highestOf(series) {
-  return series.points.reduce((highest, [, value]) => Math.max(highest, value), 0);
+/** Those of the series that have the highest values, at most `most` of them, in their order. */
+function highest(series, most) {
+  if (series.length <= most) {
+    return series;
+  }
+  const tops = new Map(series.map((one) => [one, highestOf(one, -Infinity)]));
+  const chosen = new Set(series.toSorted((one, other) => tops.get(other) - tops.get(one)).slice(0, most));
+  return series.filter((one) => chosen.has(one));
+}
+
+function highestOf(series, least = 0) {
+  return series.points.reduce((top, [, value]) => Math.max(top, value), least);
 }

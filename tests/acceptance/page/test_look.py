@@ -143,6 +143,22 @@ def test_a_chosen_theme_stays(small: Site, open_tab: OpenTab) -> None:
     expect(page.get_by_label("Colours")).to_have_value("light")
 
 
+def test_forced_colours_leave_the_signs(small: Site, open_tab: OpenTab) -> None:
+    """With the system's few colours, what is chosen can still be told from the rest, and curves from each other."""
+    page = filled(small, open_tab, "host", forced_colors="active", reduced_motion="reduce")
+    ranges = page.locator(".segments span").evaluate_all("all => all.map(one => getComputedStyle(one).backgroundColor)")
+    assert ranges[0] not in ranges[1:]
+    swatches = page.locator("figure").first.locator(".swatch")
+    found = swatches.evaluate_all("all => all.map(one => getComputedStyle(one).backgroundColor)")
+    assert len(set(found)) == len(found) == 2
+    page.get_by_role("link", name="Explorer").click()
+    expect(page.locator(".answer canvas")).to_be_visible()
+    underlines = page.locator(".bar nav a").evaluate_all(
+        "all => all.map(one => getComputedStyle(one).borderBottomColor)"
+    )
+    assert underlines[1] not in (underlines[0], underlines[2])
+
+
 def test_the_policy_holds(small: Site, open_tab: OpenTab) -> None:
     """Were there a hole, a text would still not become markup: the browser refuses it."""
     page = filled(small, open_tab, "fleet", may_fail=True)
