@@ -13,12 +13,13 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
 from ruamel.yaml import YAML
 
+from sql import passwords
 from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, ROOT, Commands, Running
 from tests.workers import port_nobody_has
 
@@ -30,7 +31,7 @@ EXAMPLE = ROOT / "env.example"
 
 def example() -> list[str]:
     """The variables that env.example asks for."""
-    return re.findall(r"^(\w+)=$", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
+    return re.findall(r"^(\w+)=''$", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -71,23 +72,34 @@ def test_only_loopback_is_published(compose: dict[str, Any]) -> None:
 
 
 def test_every_service_is_pinned_bounded_and_restarted(compose: dict[str, Any]) -> None:
-    """Images have versions, memory and processors have bounds, logs are rotated, and what fails is started again."""
+    """Images have versions, memory and processors have bounds, logs are rotated, and what fails is started again.
+
+    An engine refuses a limit of more processors than there are, so those that may need more have a weight.
+    """
     for name, service in compose["services"].items():
         image = service["image"]
         assert re.search(r":v?\d+\.\d+\.\d+", image), image
-        assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}, name
+        limits = service["deploy"]["resources"]["limits"]
+        assert limits["memory"], name
+        assert "cpu_shares" in service if "cpus" not in limits else float(limits["cpus"]) <= 1, name
         assert service["restart"] in ("unless-stopped", "on-failure"), name
         assert service["logging"]["options"]["max-size"], name
         assert "healthcheck" in service or name in OURS, name  # ours have the image's
 
 
+def test_the_image_is_built_once(compose: dict[str, Any]) -> None:
+    """Builds of one image at the same time fail where an engine keeps its images in containerd."""
+    assert [name for name in OURS if "build" in compose["services"][name]] == ["migrate"]
+    assert len({compose["services"][name]["image"] for name in OURS}) == 1
+
+
 def test_ours_may_do_nothing(compose: dict[str, Any]) -> None:
     """Our own services have no capabilities, write nowhere but into volumes, and cannot gain privileges."""
     for name in OURS:
-        if service := compose["services"].get(name):
-            assert service["read_only"], name
-            assert service["cap_drop"] == ["ALL"], name
-            assert service["security_opt"] == ["no-new-privileges:true"], name
+        service = compose["services"][name]
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
 
 
 def test_what_is_mounted_is_there_and_cannot_be_written(compose: dict[str, Any]) -> None:
@@ -109,15 +121,16 @@ def test_agents_are_asked_for(compose: dict[str, Any]) -> None:
 
 
 def test_the_image_holds_what_runs(compose: dict[str, Any]) -> None:
-    """The Dockerfile copies every package that a command starts, runs as nobody, and knows how to ask after itself."""
+    """The Dockerfile copies every package that a command starts, and runs as nobody; it leaves no nameless volumes."""
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert set(re.findall(r"^COPY (\w+) /opt", dockerfile, re.MULTILINE)) == {"service", "sql", "ingest", "query"}
     assert re.search(r"^USER \d+:\d+$", dockerfile, re.MULTILINE)
     assert all(re.search(r":\d+\.\d+\.\d+", image) for image in re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE))
+    assert not re.search(r"^VOLUME", dockerfile, re.MULTILINE)
     for name in OURS:
-        if service := compose["services"].get(name):
-            assert service["command"][:2] == ["python", "-m"], name
-            assert (ROOT / service["command"][2].replace(".", "/") / "__main__.py").exists(), name
+        command = compose["services"][name]["command"]
+        assert command[:2] == ["python", "-m"], name
+        assert (ROOT / command[2].replace(".", "/") / "__main__.py").exists(), name
 
 
 class Stack:
@@ -127,10 +140,10 @@ class Stack:
         self._services = compose["services"]
         self._commands = commands
         commands.start("sql", "serve").until("the database answers")
-        self.owner = commands.run("sql", "url").stdout.strip()
-        address = urlsplit(self.owner)
-        self._secrets = {name: secrets.token_urlsafe(12) for name in example()}
-        self._secrets["TIDEMARK_OWNER_PASSWORD"] = address.password or ""
+        owner = commands.run("sql", "url").stdout.strip()
+        address = urlsplit(owner)
+        self._secrets = {name: f" {secrets.token_urlsafe(12)}@/:%2F?#&'\"\\$x ${{y}} ü漢 " for name in example()}
+        passwords.give(owner, {"tidemark": self._secrets["TIDEMARK_OWNER_PASSWORD"]})
         self.ports = {"ingest": port_nobody_has(), "query": port_nobody_has()}
         self._words = {
             "db:5432": f"127.0.0.1:{address.port}",
@@ -160,10 +173,17 @@ class Stack:
         _, _, module, *arguments = self._services[name]["command"]
         return self._commands.start(module, *arguments, env=self.environment(name))
 
+    def as_owner(self) -> str:
+        """The database's address with the owner's new password."""
+        return self._url("tidemark", self._secrets["TIDEMARK_OWNER_PASSWORD"])
+
     def as_grafana(self) -> str:
         """The database's address with the account and the password that Grafana has."""
-        found = self.environment("grafana")
-        return f"postgresql://grafana_reader:{found['TIDEMARK_GRAFANA_PASSWORD']}@{found['TIDEMARK_DATABASE_ADDRESS']}/tidemark"
+        return self._url("grafana_reader", self.environment("grafana")["TIDEMARK_GRAFANA_PASSWORD"])
+
+    def _url(self, account: str, password: str) -> str:
+        address = self.environment("grafana")["TIDEMARK_DATABASE_ADDRESS"]
+        return f"postgresql://{account}:{quote(password, safe='')}@{address}/tidemark"
 
     def is_healthy(self, name: str) -> bool:
         """What the image's own check says."""
@@ -180,7 +200,9 @@ def stack(compose: dict[str, Any], commands: Commands, folder: Path) -> Stack:
 
 
 def test_the_services_work_together(stack: Stack) -> None:
-    """Migrate gives the roles their passwords; the others log in as themselves, take points and tell of them."""
+    """Migrate gives the roles their passwords, whatever signs are in them; the others log in as themselves, take points
+    and tell of them.
+    """
     migrate = stack.start("migrate")
     assert migrate.process.wait(DEADLINE_SECONDS) == 0, migrate.text()
     for name in stack.ports:
@@ -192,7 +214,7 @@ def test_the_services_work_together(stack: Stack) -> None:
     url = f"http://127.0.0.1:{stack.ports['query']}/api/v1/aggregate?metric=metrics.cpu_usage&by=host"
     with urllib.request.urlopen(url) as answer:
         assert json.load(answer)["series"] == [{"tags": {"host": "web-1"}, "value": 12.5}]
-    with psycopg.connect(stack.owner) as connection:
+    with psycopg.connect(stack.as_owner()) as connection:
         rows = connection.execute(
             "SELECT DISTINCT usename FROM pg_stat_activity "
             "WHERE application_name IN ('tidemark ingest', 'tidemark query')"

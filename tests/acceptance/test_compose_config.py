@@ -22,8 +22,10 @@ def compose() -> Path:
     return unpacked("docker-compose") / PLUGIN
 
 
-def config(compose: Path, secrets: dict[str, str], *profiles: str) -> subprocess.CompletedProcess[str]:
-    """What `docker compose config` says with these secrets in the environment."""
+def config(
+    compose: Path, secrets: dict[str, str], *profiles: str, file: Path = Path(os.devnull)
+) -> subprocess.CompletedProcess[str]:
+    """What `docker compose config` says with these secrets in the environment, and with an .env."""
     asked = [word for profile in profiles for word in ("--profile", profile)]
     return subprocess.run(
         [
@@ -32,7 +34,7 @@ def config(compose: Path, secrets: dict[str, str], *profiles: str) -> subprocess
             "--file",
             ROOT / "docker-compose.yml",
             "--env-file",
-            "/dev/null",
+            file,
             "config",
             "--format",
             "json",
@@ -52,7 +54,17 @@ def test_it_is_understood(compose: Path) -> None:
     assert set(always) == {"db", "migrate", "ingest", "query", "maintain", "agent", "grafana"}
     both = json.loads(config(compose, secrets, "prometheus", "telegraf").stdout)["services"]
     assert set(both) - set(always) == {"prometheus", "telegraf"}
-    assert both["ingest"]["environment"]["INGEST_DATABASE_URL"].endswith(":word@db:5432/tidemark")
+    assert both["ingest"]["environment"]["PGPASSWORD"] == "word"
+
+
+def test_a_secret_may_have_any_sign(compose: Path, tmp_path: Path) -> None:
+    """In single quotes, as env.example says, a password is what it is; only such a quote has a backslash before it."""
+    file = tmp_path / "env"
+    file.write_text("".join(f"{name}=' @/:%2F?#&\"$x ${{y}} ü\\'s '\n" for name in example()), encoding="utf-8")
+    services = json.loads(config(compose, {}, file=file).stdout)["services"]
+    # What it prints can be read as a compose file again, where a $ is written twice.
+    for name in ("migrate", "ingest", "query", "maintain"):
+        assert services[name]["environment"]["PGPASSWORD"] == " @/:%2F?#&\"$$x $${y} ü's "
 
 
 @pytest.mark.parametrize("missing", example())
