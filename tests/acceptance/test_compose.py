@@ -82,7 +82,7 @@ def test_every_service_is_pinned_bounded_and_restarted(compose: dict[str, Any]) 
         limits = service["deploy"]["resources"]["limits"]
         assert limits["memory"], name
         assert "cpu_shares" in service if "cpus" not in limits else float(limits["cpus"]) <= 1, name
-        assert service["restart"] in ("unless-stopped", "on-failure"), name
+        assert service["restart"] in ("unless-stopped", "on-failure:5"), name
         assert service["logging"]["options"]["max-size"], name
         assert "healthcheck" in service or name in OURS, name  # ours have the image's
 
