@@ -15,8 +15,9 @@
    What was computed before is put together with what must be computed now by `reuse`: `slots` says what can be kept,
    and `reach` which points before a window it depends on; `cache` and `remote` keep it (`entries`), `changes` and
    `settled` tell what of it holds.
-6. `scans` and `statements` compose the SQL: points are aggregated by series first, and joined to their tags after;
-   `functions` says how, `conditions` has what matchers choose.
+6. `shape` is what the SQL of a plan depends on, without its values; `scans` and `statements` compose it, once for a
+   shape: points are aggregated by series first, and joined to their tags after, or at once where no series need be told
+   apart. `functions` says how, `conditions` has what matchers choose.
 7. `database` runs it with the role tidemark_query, for as long as the client stays and no longer than its timeout.
 8. `answers` gives the rows their shape, after `fill` has added the windows without points.
    Points themselves are read by `reader`, with `point_statements`, and `found` has their shape.

@@ -2,7 +2,8 @@
 
 First come the plan's pieces, each a scan of one source: the points of each series, in each window, become parts. That
 is where the rows are, and no join slows it down. Only then the parts of all pieces and series that share their `by`
-tags are merged. What can only be had of all points of a group is attributed to the first of its series.
+tags are merged. What can only be had of all points of a group is attributed to the first of its series. Where nothing
+is grouped by tags, and there is but one piece, its points need not become parts of series before (`Shape.is_at_once`).
 """
 
 from __future__ import annotations
