@@ -11,8 +11,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
@@ -26,6 +24,7 @@ from query.instruments import Instruments
 from query.settings import QuerySettings
 from query.tables import Encoder, Table
 from service import logs
+from service.connections import reset
 from service.errors import HttpError, TidemarkError
 
 log = logs.get(__name__)
@@ -34,8 +33,6 @@ CACHE = "Tidemark-Cache"
 """The header that says how much of an answer was there already."""
 SLICE_BYTES = 64 * 1024
 """How much is sent at a time: a client has its timeout for each."""
-AT_ONCE = struct.pack("ii", 1, 0)
-"""SO_LINGER for a connection that is to be reset rather than ended: without chunks, an end is no sign of a failure."""
 
 Pieces = AsyncGenerator[bytes, None]
 
@@ -130,10 +127,8 @@ class Sender:
     def _cut_off(self, request: web.Request, reason: str, error: str) -> None:
         self._instruments.cut_off.labels(reason).inc()
         log.warning("an answer was cut off", path=request.path, reason=reason, error=error)
-        transport = request.transport
-        if transport is not None:
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
-            transport.abort()
+        if request.transport is not None:
+            reset(request.transport)
 
 
 def _caching(form: Format, table: Table) -> dict[str, str]:

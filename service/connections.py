@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
+import struct
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, cast
@@ -24,6 +26,9 @@ from service.errors import Unavailable
 
 log = logs.get(__name__)
 
+AT_ONCE = struct.pack("ii", 1, 0)
+"""SO_LINGER for a connection that is to be reset rather than ended."""
+A_MOMENT_SECONDS = 0.01
 SPARE_DESCRIPTORS = 256
 """For all that a process opens beside its clients' connections: to the database, files, a log."""
 
@@ -96,6 +101,7 @@ class Handler(web.RequestHandler):
         super().__init__(*arguments, **options)
         self._connections = connections
         self._client: str | None = None
+        """None where it is over, or was never let in."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve it, or refuse it."""
@@ -114,6 +120,19 @@ class Handler(web.RequestHandler):
             self._connections.leave(self._client)
             self._client = None
             super().connection_lost(exc)
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's own
+        """Let what is under way be answered within `timeout`, then cancel it; aiohttp's own waits as long twice."""
+        if self._task_handler is not None:
+            await asyncio.wait([self._task_handler], timeout=timeout)
+        await super().shutdown(A_MOMENT_SECONDS)
+
+    def force_close(self) -> None:
+        """Close it; what is being answered, when the process stops, is not to look as if it had come to its end."""
+        if self._client is not None and self._current_request is not None and self.transport is not None:
+            log.warning("a request was ended by the stop", path=self._current_request.path)
+            reset(self.transport)
+        super().force_close()
 
 
 class Runner(web.AppRunner):
@@ -143,6 +162,12 @@ def with_descriptors(connections: int) -> int:
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     return min(connections, max(allowed - SPARE_DESCRIPTORS, allowed // 2))
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection so that its client takes it for a failure: without chunks, an end is the end of an answer."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+    transport.abort()
 
 
 def _client(transport: asyncio.BaseTransport) -> str:

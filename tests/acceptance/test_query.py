@@ -302,6 +302,26 @@ def million(database: str) -> str:
     return database
 
 
+def test_a_stop_in_the_middle_of_an_answer_is_a_reset(
+    million: str, start_query: StartQuery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To a client of HTTP/1.0 the end of its connection is the end of an answer: a stop must not look like it."""
+    monkeypatch.setenv("QUERY_MAX_VALUES", str(SERIES * SECONDS))
+    monkeypatch.setenv("QUERY_MAX_HELD_BYTES", "0")
+    query = start_query(million)
+    query.until_ready()
+    address = urllib.parse.urlsplit(query.url)
+    with socket.create_connection((address.hostname, address.port)) as client:
+        client.sendall(f"GET /api/v1/aggregate?{ASK_ALL} HTTP/1.0\r\n\r\n".encode())
+        assert client.recv(1)
+        query.process.send_signal(signal.SIGTERM)
+        until(lambda: "a request was ended by the stop" in query.log.read_text(), "the stop")
+        with pytest.raises(ConnectionResetError):
+            b"".join(iter(lambda: client.recv(CHUNK_BYTES), b""))
+    assert query.process.wait(DEADLINE_SECONDS) == 0
+    assert "Traceback" not in query.log.read_text()
+
+
 def memory(process: int, name: str) -> int:
     """A figure of /proc/PID/status, in bytes."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
