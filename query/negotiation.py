@@ -9,6 +9,11 @@ WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 """A quality: at most 1, with at most three decimals."""
 
 
+def listed(lines: Sequence[str]) -> str | None:
+    """The one list that the lines of a header are (RFC 9110, 5.3); None where there are none."""
+    return ",".join(lines) if lines else None
+
+
 def by_quality(header: str, offered: Sequence[str]) -> list[str]:
     """Those of `offered` that the header takes, the best liked first; of equals, in the order of `offered`.
 

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 from query import formats, lists, parameters
 from query.directory import Directory
 from query.formats import Format
+from query.negotiation import listed
 from query.parameters import RequestT
 from query.points import PointsRequest
 from query.position import HEADER
@@ -90,7 +91,7 @@ class Routes:
             if name in data:
                 raise BadRequest(f"{name}: it stands in the path, and cannot be a parameter too", parameter=name)
             data[name] = value
-        form = formats.choose(data.pop(parameters.FORMAT, None), request.headers.get("Accept"))
+        form = formats.choose(data.pop(parameters.FORMAT, None), listed(request.headers.getall("Accept", [])))
         data = parameters.with_header(data, request.headers.getall(HEADER, []))
         parsed = parameters.parse(model, data, datetime.now(UTC))
         await self._servers.choose(parsed.consistency, parsed.position)

@@ -21,6 +21,7 @@ from query.compression import LEAST_BYTES, Compressor
 from query.formats import Format
 from query.holding import Held, Holding
 from query.instruments import Instruments
+from query.negotiation import listed
 from query.settings import QuerySettings
 from query.tables import Encoder, Table
 from service import logs
@@ -51,7 +52,7 @@ class Sender:
 
     async def send(self, request: web.Request, form: Format, table: Table) -> web.StreamResponse:
         """The answer to a request, sent. Raises what the table's rows raise, unless some of it has been sent."""
-        coding = compression.choose(request.headers.get("Accept-Encoding"))
+        coding = compression.choose(listed(request.headers.getall("Accept-Encoding", [])))
         headers = {"Vary": "Accept, Accept-Encoding", **_caching(form, table)}
         if _is_known(request, headers.get("ETag")):
             await table.batches.aclose()

@@ -157,6 +157,13 @@ async def test_a_long_answer_is_sent_as_it_is_made(many: Query, coding: str) -> 
     assert pa.ipc.open_stream(await body_of("arrow")).read_all().column("id").to_pylist() == wanted
 
 
+async def test_accept_in_several_lines(query: Query) -> None:
+    """The lines of a header are one list."""
+    lines = [("Accept", "text/html"), ("Accept", "text/csv")]
+    async with query.client.get(f"{query.url}/api/v1/measurements", headers=lines) as response:
+        assert (response.status, response.content_type) == (200, "text/csv")
+
+
 async def test_what_all_answers_hold_is_bounded(database: str, many: Query, serve_query: ServeQuery) -> None:
     """While others hold too much for clients that take nothing, an answer is sent as it is made, and is whole."""
     query = await serve_query(database, max_series=10 * MANY, max_all_held_bytes=20 << 20, send_timeout_seconds=600)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from query import compression
-from query.negotiation import by_quality
+from query.negotiation import by_quality, listed
 
 TYPES = ["application/json", "text/csv", "application/x-ndjson"]
 
@@ -51,3 +51,9 @@ def test_what_is_liked(header: str, liked: list[str]) -> None:
 def test_codings(header: str | None, coding: str | None) -> None:
     """The coding that the client likes best, and none unless it says that it takes one."""
     assert compression.choose(header) == coding
+
+
+def test_a_list_in_several_lines() -> None:
+    """A header that comes in several lines, as proxies may send it, is one list."""
+    assert by_quality(listed(["text/html", "text/csv;q=0.5, */*;q=0.1"]) or "", TYPES)[0] == "text/csv"
+    assert listed([]) is None
