@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 
 from tests.integration.query.conftest import DEADLINE_SECONDS, Database, Query, ServeQuery
@@ -64,6 +65,26 @@ async def test_a_client_past_its_share_is_refused(database: str, stored: Databas
         await query.until_counted("query_waiting_for_share", 2)
     assert [status for status, _ in await asyncio.gather(*asked)] == [200] * 3
     assert await query.counted("query_limited_total", setting="client_share") == 1
+
+
+async def test_a_body_that_is_still_to_come_has_its_clients_turn(database: str, serve_query: ServeQuery) -> None:
+    """Bodies are in memory of as many requests as a client may have under way; others do not wait for it."""
+    query = await serve_query(database, connections=2, client_share=0.5, wait_seconds=600, body_timeout_seconds=600)
+    await query.until_ready()
+    host, port = query.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    body = orjson.dumps(ASK)
+    head = f"POST /api/v1/aggregate HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+    writer.write(f"{head}Expect: 100-continue\r\n\r\n".encode())
+    assert (await reader.readline()).startswith(b"HTTP/1.1 100")  # now it is being handled
+    second = asyncio.create_task(query.get("/api/v1/aggregate", ASK))
+    await query.until_counted("query_waiting_for_share", 1)
+    async with another_client(query, "127.0.0.2") as other:
+        assert (await other.get("/api/v1/measurements"))[0] == 200
+    writer.write(body)
+    assert b"HTTP/1.1 200 " in await reader.read()
+    assert (await second)[0] == 200
+    writer.close()
 
 
 async def test_the_wait_for_a_share_is_bounded(database: str, stored: Database, serve_query: ServeQuery) -> None:
