@@ -53,6 +53,9 @@ CACHING = {
 KNOWN = Answer("the answer is the one that If-None-Match names", headers=CACHING)
 REFUSALS = openapi.errors(BadRequest, NotAcceptable, TooManyRequests, Unavailable)
 
+TAGS_PATH = "/api/v1/tags"
+TAG_VALUES = "/api/v1/tags/{key}/values"
+
 SEARCH: dict[str, JsonSchema] = {
     "matched": {"enum": ["part", "likeness", None], "description": "how a search found the entries"},
     "warnings": {"type": "array", "items": TEXT},
@@ -84,9 +87,9 @@ def operations() -> list[Operation]:
         _list("/api/v1/points", "The points for which conditions hold.", PointsRequest, _points()),
         _list("/api/v1/measurements", "The measurements.", lists.MeasurementsRequest, _listed("measurements")),
         _list("/api/v1/fields", "The fields.", lists.FieldsRequest, _listed("fields")),
-        _list("/api/v1/tags", "The tags that series have.", lists.TagsRequest, _listed("tags")),
+        _list(TAGS_PATH, "The tags that series have.", lists.TagsRequest, _listed("tags")),
         _list(
-            "/api/v1/tags/{key}/values",
+            TAG_VALUES,
             "The values that series have of one tag.",
             lists.TagValuesRequest,
             _listed("values", tag=TEXT),
@@ -105,7 +108,7 @@ def operations() -> list[Operation]:
 
 
 def _list(path: str, summary: str, model: type[Request], schema: JsonSchema) -> Operation:
-    answers = {200: _rows(schema), **REFUSALS, **openapi.errors(NotFound)}
+    answers = {200: _rows(schema, links=_links(path)), **REFUSALS, **openapi.errors(NotFound)}
     return Operation("get", path, "lists", summary, answers, _parameters(model))
 
 
@@ -113,10 +116,32 @@ def _parameters(model: type[Request]) -> list[Parameter]:
     return [*openapi.parameters_of(model, in_path=("key",), joined=model.comma_separated), FORMAT]
 
 
-def _rows(schema: JsonSchema, headers: Mapping[str, str] | None = None) -> Answer:
+def _links(path: str) -> dict[str, JsonSchema]:
+    """From a page to the next one, and from a tag to its values."""
+    following: JsonSchema = {
+        "operationId": openapi.operation_id("get", path),
+        "parameters": {"after": "$response.body#/next"},
+        "description": "the next page, unless `next` is null; with the other parameters as they were",
+    }
+    if path == TAG_VALUES:
+        following["parameters"]["path.key"] = "$request.path.key"
+    if path != TAGS_PATH:
+        return {"next": following}
+    values: JsonSchema = {
+        "operationId": openapi.operation_id("get", TAG_VALUES),
+        "parameters": {"path.key": "$response.body#/tags/0/tag"},
+        "description": "the values of the first tag",
+    }
+    return {"next": following, "values": values}
+
+
+def _rows(
+    schema: JsonSchema, headers: Mapping[str, str] | None = None, links: Mapping[str, JsonSchema] | None = None
+) -> Answer:
     """The answer in every format; only JSON has a schema, the others have rows."""
     content = {one.aliases[0]: {} if one.name == "arrow" else TEXT for one in formats.FORMATS.values()}
-    return Answer("the rows", {**content, JSON_TYPE: schema}, {SERVER: "primary or replica", **(headers or {})})
+    headers = {SERVER: "primary or replica", **(headers or {})}
+    return Answer("the rows", {**content, JSON_TYPE: schema}, headers, links or {})
 
 
 def _listed(name: str, **head: JsonSchema) -> JsonSchema:

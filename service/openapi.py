@@ -44,6 +44,8 @@ class Answer:
     content: Mapping[str, JsonSchema] = field(default_factory=dict)
     """Schemas by media type."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, JsonSchema] = field(default_factory=dict)
+    """What may be asked next with what was heard: the specification's link objects."""
     """Descriptions by name."""
 
 
@@ -184,7 +186,7 @@ def _operation(operation: Operation) -> JsonSchema:
     found: JsonSchema = {
         "tags": [operation.group],
         "summary": operation.summary,
-        "operationId": f"{operation.method}{operation.path.translate(PLAIN)}",
+        "operationId": operation_id(operation.method, operation.path),
         "parameters": [_parameter(one) for one in operation.parameters],
         "responses": {str(status): _answer(one) for status, one in sorted(operation.answers.items())},
     }
@@ -192,6 +194,11 @@ def _operation(operation: Operation) -> JsonSchema:
         content = {kind: {"schema": schema} for kind, schema in operation.body.items()}
         found["requestBody"] = {"required": operation.needs_body, "content": content}
     return found
+
+
+def operation_id(method: str, path: str) -> str:
+    """By what links name an operation."""
+    return f"{method}{path.translate(PLAIN)}"
 
 
 PLAIN = str.maketrans({"/": "_", "{": None, "}": None, ".": "_"})
@@ -215,4 +222,6 @@ def _answer(answer: Answer) -> JsonSchema:
         found["content"] = {kind: {"schema": schema} for kind, schema in answer.content.items()}
     if answer.headers:
         found["headers"] = {name: {"description": text, "schema": TEXT} for name, text in answer.headers.items()}
+    if answer.links:
+        found["links"] = dict(answer.links)
     return found
