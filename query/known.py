@@ -22,7 +22,8 @@ class Known:
         """By epoch and metric."""
         self._all: dict[tuple[str, str], tuple[FieldFact, ...]] = {}
         """By epoch and measurement: all of its fields, as many as there were."""
-        self._count = 0
+        self._in_all = 0
+        """How many these are together."""
 
     def facts(self, epoch: str, metrics: Sequence[str]) -> list[FieldFact] | None:
         """What the metrics mean; None unless all are known."""
@@ -35,19 +36,19 @@ class Known:
 
     def learn(self, epoch: str, facts: Sequence[FieldFact]) -> None:
         """Remember what was looked up."""
-        self._make_room(len(facts))
-        for fact in facts:
-            if len(splits(fact.metric)) == 1:
-                self._facts[epoch, fact.metric] = fact
+        found = {(epoch, fact.metric): fact for fact in facts if len(splits(fact.metric)) == 1}
+        self._make_room(sum(key not in self._facts for key in found))
+        self._facts |= found
 
     def learn_all(self, epoch: str, measurement: str, facts: Sequence[FieldFact]) -> None:
         """Remember that these are all fields of a measurement."""
+        self._in_all -= len(self._all.pop((epoch, measurement), ()))
         self._make_room(len(facts))
         self._all[epoch, measurement] = tuple(facts)
+        self._in_all += len(facts)
 
     def _make_room(self, coming: int) -> None:
-        self._count += coming
-        if self._count > MOST_FACTS:
+        if len(self._facts) + self._in_all + coming > MOST_FACTS:
             self._facts.clear()
             self._all.clear()
-            self._count = coming
+            self._in_all = 0

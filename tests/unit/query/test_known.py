@@ -44,3 +44,21 @@ def test_no_more_is_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch)
     kept.learn("two", [USER])
     assert kept.facts("one", ["cpu.user"]) is None
     assert kept.facts("two", ["cpu.user"]) == [USER]
+
+
+def test_what_is_learned_again_takes_no_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking up the same again and again, as requests do, makes nothing leave; nor does what is not kept."""
+    monkeypatch.setattr(known, "MOST_FACTS", 4)
+    kept = Known()
+    for _ in range(10):
+        kept.learn("one", [USER, IDLE, DOTTED])
+        kept.learn_all("one", "cpu", [IDLE, USER])
+        assert kept.facts("one", ["cpu.user", "cpu.idle"]) == [USER, IDLE]
+        assert kept.fields_of("one", "cpu") == (IDLE, USER)
+    kept.learn_all("one", "cpu", [IDLE])
+    kept.learn("two", [USER])
+    assert kept.facts("one", ["cpu.user"]) == [USER]
+    kept.learn("two", [IDLE])
+    assert kept.facts("one", ["cpu.user"]) is None
+    assert kept.fields_of("one", "cpu") is None
+    assert kept.facts("two", ["cpu.idle"]) == [IDLE]
