@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from difflib import get_close_matches
 
 import psycopg
 
 from query import catalog_statements, conditions
 from query.composition import Rollup, size_of
-from query.facts import FieldFact, Measurement, missing, splits
+from query.facts import FieldFact, Measurement, missing, most_like, splits
 from query.known import Known
 from query.parameters import Matcher
 from query.planner import State
@@ -121,12 +120,13 @@ class Catalog:
         """Raise `BadRequest` for a matcher whose regular expression PostgreSQL cannot compile."""
         for matcher in match:
             if matcher.is_regex and not conditions.is_list(matcher):
+                written = f"{matcher.tag}{matcher.operator}{matcher.value}"
                 patterns = {"plain": matcher.value, "anchored": conditions.anchored(matcher.value)}
                 try:
                     await self._database.fetch("regex", conditions.CHECK_REGEX, patterns)
                 except psycopg.errors.InvalidRegularExpression as error:
                     raise BadRequest(
-                        f"match: {matcher.tag}{matcher.operator}{matcher.value}: {error.diag.message_primary}; "
+                        f"match: {shortened(written)}: {error.diag.message_primary}; "
                         "allowed: PostgreSQL's advanced regular expressions, (?i) at the start for any case",
                         parameter="match",
                     ) from error
@@ -140,7 +140,7 @@ class Catalog:
 
 
 def _not_found(parameter: str, name: str, known: list[str]) -> NotFound:
-    nearest = get_close_matches(name, known, n=NAMES_SUGGESTED, cutoff=0)
+    nearest = most_like(name, known, NAMES_SUGGESTED)
     return NotFound(
         f"{parameter}: there is no {shortened(name)!r}; known: {', '.join(nearest) or 'none yet'}",
         parameter=parameter,

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query.facts import FieldFact, missing, splits
+from query.facts import FieldFact, missing, most_like, splits
 
 
 def test_a_metric_is_split_at_every_dot() -> None:
@@ -24,3 +24,12 @@ def test_missing_metrics_are_found() -> None:
     """A metric that no fact is about is missing."""
     facts = [FieldFact(1, "a", "b.c", "b.c", 1)]
     assert missing(["a.b.c", "a.b"], facts) == ["a.b"]
+
+
+def test_the_names_most_like_another_come_first() -> None:
+    """A letter that is missing, doubled, exchanged or of another case leaves a name the most similar."""
+    known = ["cpu.usage_idle", "cpu.usage_system", "cpu.usage_user", "cpu.n", "cpu.load"]
+    for name in ("cpu.usage_usr", "cpu.usage_usser", "cpu.usaeg_user", "cpu.Usage_User", "cpu_usage_user"):
+        assert most_like(name, known, 1) == ["cpu.usage_user"]
+    assert most_like("x", ["a", "b"], 5) == ["a", "b"]
+    assert most_like("", [], 5) == []
