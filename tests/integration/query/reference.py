@@ -129,8 +129,9 @@ def ordered(points: Sequence[Point], ask: Ask, rows: list[Row]) -> list[Row]:
     if not ask.by or (ask.order is None and ask.limit is None):
         return rows
     fn, field = ask.order_by or (ask.fns[0], ask.fields[0])
-    one = replace(ask, fns=(fn,), fields=(field,), step=None, fill=None, order=None, order_by=None, limit=None)
-    values = {tags: numbers[0] for tags, _, numbers in expected(points, one)}
+    # With all fields: a series has a value of a count, 0, also where only others of its fields have points.
+    one = replace(ask, fns=(fn,), step=None, fill=None, order=None, order_by=None, limit=None)
+    values = {tags: numbers[ask.fields.index(field)] for tags, _, numbers in expected(points, one)}
     sign = 1 if ask.order == "asc" else -1
     series = sorted(dict.fromkeys(row[0] for row in rows))
     series.sort(key=lambda tags: math.inf if (value := values.get(tags)) is None else sign * value)
