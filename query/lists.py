@@ -12,7 +12,9 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, ValidationInfo
 
 from query.parameters import (
+    ALLOWED_COUNTS,
     ALLOWED_MATCHERS,
+    Count,
     Matchers,
     Metrics,
     Moment,
@@ -20,28 +22,13 @@ from query.parameters import (
     Text,
     as_written,
     text_like,
+    whole,
 )
-from query.times import ALLOWED_DURATIONS, ALLOWED_TIMES, DURATION, parse_duration, shortened, written
+from query.times import ALLOWED_DURATIONS, ALLOWED_TIMES, DURATION, parse_duration, written
 
 LARGEST_ID = 2**31 - 1
 """Of a series, which is an integer in PostgreSQL."""
-ALLOWED_COUNTS = "a whole number above 0"
 ALLOWED_IDS = f"a whole number from 0 to {LARGEST_ID}"
-MOST_DIGITS = 18
-"""Of a whole number in a request: what is longer is past every bound, and past PostgreSQL's bigint."""
-
-
-def _whole(value: object) -> int:
-    text = str(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS):
-        raise ValueError(f"{shortened(text)!r} is not a whole number")
-    return int(text)
-
-
-def _positive(value: int) -> int:
-    if value < 1:
-        raise ValueError(f"{value} is not above 0")
-    return value
 
 
 def _id(value: int) -> int:
@@ -57,20 +44,24 @@ def _after_start(end: datetime, info: ValidationInfo) -> datetime:
     return end
 
 
-Count = Annotated[int, BeforeValidator(_whole), AfterValidator(_positive), Field(json_schema_extra={"minimum": 1})]
 SeriesId = Annotated[
-    int, BeforeValidator(_whole), AfterValidator(_id), Field(json_schema_extra={"minimum": 0, "maximum": LARGEST_ID})
+    int, BeforeValidator(whole), AfterValidator(_id), Field(json_schema_extra={"minimum": 0, "maximum": LARGEST_ID})
 ]
 Duration = Annotated[InstanceOf[timedelta], BeforeValidator(parse_duration), text_like(DURATION, "5m", "1d")]
 
 
-class ListRequest(Request):
-    """What every list takes: which part of it, and names like what."""
+class Paged(Request):
+    """What every list takes: which part of it."""
+
+    limit: Count | None = Field(None, description=f"most entries of a page, {ALLOWED_COUNTS}; absent means all")
+
+
+class ListRequest(Paged):
+    """A list that can be searched for names like a text."""
 
     search: Text | None = Field(
         None, description="a part of a name, in any case; when no name has it, the names that are most like it"
     )
-    limit: Count | None = Field(None, description=f"most entries of a page, {ALLOWED_COUNTS}; absent means all")
 
 
 class Named(ListRequest):

@@ -12,7 +12,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, get_origin
+from urllib.parse import unquote_to_bytes
 
 import orjson
 from pydantic import (
@@ -39,13 +41,20 @@ MAX_METRIC_LENGTH = 127
 
 NO_NUL = r"^[^\x00]*$"
 METRIC = re.compile(r"[^\x00]+\.[^\x00]+")
-MATCHER = re.compile(r"([^=!]+)(=~|!~|!=|=)(.*)", re.DOTALL)
+MATCHER = re.compile(r"((?:[^=!]|!(?![=~]))+)(=~|!~|!=|=)(.*)", re.DOTALL)
 ALLOWED_MATCHERS = "tag=value, tag!=value, tag=~regex, tag!~regex; a regex matches the whole value"
 
 FORMAT = "format"
 """The parameter that every request has beside its own: how it is answered is no part of what is asked."""
 
 DEFAULT_RANGE = timedelta(hours=1)
+
+MOST_FAULTS = 10
+"""How many parameters at fault are told: a body may have tens of thousands."""
+
+ALLOWED_COUNTS = "a whole number above 0"
+MOST_DIGITS = 18
+"""Of a whole number in a request: what is longer is past every bound, and past PostgreSQL's bigint."""
 
 NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 
@@ -55,10 +64,6 @@ FAULTS = {
     "string_too_long": "longer than any name can be",
     "string_type": "not a text",
     "tuple_type": "neither a text nor a list of texts",
-    "int_type": "not a whole number",
-    "int_parsing": "not a whole number",
-    "int_parsing_size": "not a whole number that can be",
-    "int_from_float": "not a whole number",
 }
 """pydantic's kinds of faults, for people who do not know its types."""
 
@@ -101,6 +106,20 @@ def number(value: object) -> float:
         if math.isfinite(found):
             return found
     raise ValueError(f"{shortened(repr(value))} is not known")
+
+
+def whole(value: object) -> int:
+    """A whole number that is not negative, or a text that writes one. Raises `ValueError` for anything else."""
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS):
+        raise ValueError(f"{shortened(text)!r} is not a whole number")
+    return int(text)
+
+
+def _positive(value: int) -> int:
+    if value < 1:
+        raise ValueError(f"{value} is not above 0")
+    return value
 
 
 def _metric(value: str) -> str:
@@ -158,6 +177,7 @@ def as_written(default: object) -> Any:
     return default
 
 
+Count = Annotated[int, BeforeValidator(whole), AfterValidator(_positive), Field(json_schema_extra={"minimum": 1})]
 Text = Annotated[str, Field(json_schema_extra={"minLength": 1, "pattern": NO_NUL}), AfterValidator(text)]
 Metrics = Annotated[
     tuple[
@@ -222,6 +242,16 @@ class Request(BaseModel):
     )
 
 
+def check_encoding(url: str) -> None:
+    """Raise `BadRequest` for a URL whose percent-encoded bytes are no text: they would be read as another."""
+    path, _, query = url.partition("?")
+    for part in (path, *query.split("&")):
+        try:
+            unquote_to_bytes(part).decode()
+        except UnicodeError:
+            raise BadRequest(f"{shortened(part)!r} is not UTF-8; allowed: percent-encoded UTF-8") from None
+
+
 def from_query(model: type[Request], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """The parameters of a query string. Raises `BadRequest` when one that takes one value has several."""
     given: dict[str, list[str]] = {}
@@ -230,7 +260,9 @@ def from_query(model: type[Request], pairs: Iterable[tuple[str, str]]) -> dict[s
     data: dict[str, Any] = {}
     for name, values in given.items():
         field = model.model_fields.get(name)
-        if name in model.comma_separated:
+        if field is None and name != FORMAT:
+            data[name] = values  # and is told to be unknown, however often it is given
+        elif name in model.comma_separated:
             data[name] = ",".join(values)
         elif field is not None and get_origin(field.annotation) is tuple:
             data[name] = values
@@ -266,10 +298,13 @@ def parse(model: type[RequestT], data: Mapping[str, Any], now: datetime) -> Requ
     try:
         return model.model_validate(data, context={"now": now})
     except ValidationError as error:
-        faults: dict[str, str] = {}
+        faults: dict[str, ErrorDetails] = {}
         for fault in error.errors(include_url=False):
-            faults.setdefault(shortened(str(fault["loc"][0])), _explain(model, fault))
-        raise BadRequest("; ".join(faults.values()), parameter=next(iter(faults))) from None
+            faults.setdefault(str(fault["loc"][0]), fault)
+        told = [_explain(model, fault) for fault in islice(faults.values(), MOST_FAULTS)]
+        if len(faults) > MOST_FAULTS:
+            told.append(f"and {len(faults) - MOST_FAULTS} more")
+        raise BadRequest("; ".join(told), parameter=shortened(next(iter(faults)))) from None
 
 
 def _explain(model: type[Request], fault: ErrorDetails) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, ValidationInfo
 
-from query.lists import LARGEST_ID, ListRequest
+from query.lists import LARGEST_ID, Paged
 from query.parameters import (
     ALLOWED_MATCHERS,
     Matchers,
@@ -90,7 +90,7 @@ def _measurement(value: str | None, info: ValidationInfo) -> str | None:
     return value
 
 
-class PointsRequest(ListRequest):
+class PointsRequest(Paged):
     """`/api/v1/points`: the points of one measurement in [start, end) that match and for which all conditions hold."""
 
     comma_separated = frozenset({"by"})

@@ -24,7 +24,7 @@ from query.shares import Shares
 from query.store import Store
 from query.tables import Table
 from query.window import AggregateRequest
-from service.errors import BadRequest, RequestTimeout
+from service.errors import BadRequest, RequestTimeout, TooLarge
 
 
 class Routes:
@@ -65,7 +65,7 @@ class Routes:
             ("/api/v1/measurements", lists.MeasurementsRequest, directory.measurements),
             ("/api/v1/fields", lists.FieldsRequest, directory.fields),
             ("/api/v1/tags", lists.TagsRequest, directory.tags),
-            ("/api/v1/tags/{key}/values", lists.TagValuesRequest, directory.tag_values),
+            ("/api/v1/tags/{key:[^/]+}/values", lists.TagValuesRequest, directory.tag_values),
             ("/api/v1/series", lists.SeriesRequest, directory.series),
             ("/api/v1/hosts", lists.HostsRequest, directory.hosts),
         ]
@@ -87,6 +87,7 @@ class Routes:
                 raise BadRequest("a POST has its parameters in its JSON body, not in the URL")
             data = parameters.from_json(await self._body(request))
         else:
+            parameters.check_encoding(request.raw_path)
             data = parameters.from_query(model, request.query.items())
         for name, value in request.match_info.items():
             if name in data:
@@ -102,6 +103,9 @@ class Routes:
         try:
             async with asyncio.timeout(self._body_timeout_seconds):
                 return await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            bound = f"{request.client_max_size} bytes (QUERY_MAX_BODY_BYTES)"
+            raise TooLarge(f"the body is larger than {bound}; ask for less in a request") from None
         except TimeoutError:
             seconds = f"{self._body_timeout_seconds:g} s (QUERY_BODY_TIMEOUT_SECONDS)"
             raise RequestTimeout(f"the body did not arrive within {seconds}") from None

@@ -26,7 +26,8 @@ DURATION = re.compile(r"([0-9]{1,11})([smhdw])")
 RELATIVE = re.compile(r"(?:now)?-([0-9]{1,11})([smhdw])")
 UNIX_SECONDS = re.compile(r"[0-9]{1,19}(?:\.[0-9]{1,9})?")
 RFC3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?"
+    r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
 TIMES = re.compile(f"now|{RELATIVE.pattern}|{UNIX_SECONDS.pattern}|{RFC3339.pattern}")
 UNESCAPED_PLUS = re.compile(r"[0-9]{4}-.*[0-9] [0-9]{2}:[0-9]{2}")

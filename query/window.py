@@ -11,7 +11,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, Validat
 
 from query import functions
 from query.parameters import (
+    ALLOWED_COUNTS,
     ALLOWED_MATCHERS,
+    Count,
     Matchers,
     Metrics,
     Moment,
@@ -104,9 +106,7 @@ class AggregateRequest(Request):
             description="fn(metric), one of those asked for: max(cpu.usage_user); the first unless given",
         )
     )
-    limit: int | None = Field(
-        None, ge=1, description="a whole number above 0: how many series, from the top unless order=asc"
-    )
+    limit: Count | None = Field(None, description=f"{ALLOWED_COUNTS}: how many series, from the top unless order=asc")
     resolution: Text = Field("auto", description="auto, raw, or a rollup by its width or name: 10m, 1h, cpu_10m")
 
     @property

@@ -149,7 +149,7 @@ async def test_tags_and_their_values(query: Query, fleet: Database) -> None:
 
 async def test_a_tag_may_have_any_name(query: Query, stored: Database) -> None:
     """A key with signs that mean something in a URL, in SQL or to the driver is found as it is."""
-    for key in ("a/b", "a%b", "a'b", "ü ?&", "%s"):
+    for key in ("a/b", "a%b", "a'b", "ü ?&", "%s", "{a}", "a}"):
         stored.store("cpu", [point(HOUR, **{key: "x"})])
         url = URL(f"{query.url}/api/v1/tags/{quote(key, safe='')}/values", encoded=True)
         async with query.client.get(url) as response:

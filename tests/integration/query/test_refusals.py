@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from yarl import URL
+
 from tests.integration.query.conftest import Database, Query, ServeQuery
 from tests.integration.query.reference import Point
 
@@ -124,7 +126,7 @@ async def test_bad_bodies_and_places(query: Query) -> None:
         (b'["cpu.user"]', 400, "not a JSON object"),
         (b'{"metric": {"a": "b"}}', 400, "metric: neither a text nor a list"),
         (b"[" * 100_000, 400, "not JSON"),
-        (b" " * 300_000, 413, "262144"),
+        (b" " * 300_000, 413, "larger than 262144 bytes (QUERY_MAX_BODY_BYTES)"),
     ):
         async with query.client.post(url, data=body) as response:
             assert response.status == status
@@ -134,6 +136,14 @@ async def test_bad_bodies_and_places(query: Query) -> None:
     async with query.client.put(url, data=b"{}") as response:
         assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD, POST")
     assert (await query.get("/api/v1/nothing"))[0] == 404
+
+
+async def test_what_is_no_text_is_refused(query: Query) -> None:
+    """Bytes that are no UTF-8 are not taken for another name, in the query string or in the path."""
+    for path in ("/api/v1/aggregate?metric=cpu.%FF", "/api/v1/hosts?search=%C3", "/api/v1/tags/%FF/values"):
+        async with query.client.get(URL(f"{query.url}{path}", encoded=True)) as response:
+            assert response.status == 400
+            assert "is not UTF-8; allowed: percent-encoded UTF-8" in (await response.json())["message"]
 
 
 async def test_a_body_that_does_not_arrive(database: str, serve_query: ServeQuery) -> None:

@@ -40,7 +40,7 @@ def test_values() -> None:
     ("model", "parameters", "words"),
     [
         (FieldsRequest, {"measurement": ""}, "measurement: a name is empty"),
-        (MeasurementsRequest, {"silent_for": "1m"}, "silent_for: there is no such parameter; allowed: search, limit, "),
+        (MeasurementsRequest, {"silent_for": "1m"}, "silent_for: there is no such parameter; allowed: limit, search, "),
         (MeasurementsRequest, {"limit": "0"}, "limit: 0 is not above 0; allowed: "),
         (MeasurementsRequest, {"limit": "1.5"}, "limit: '1.5' is not a whole number; allowed: "),
         (MeasurementsRequest, {"limit": "9" * 30}, "is not a whole number"),

@@ -85,6 +85,7 @@ def test_a_place_is_what_the_answer_has_written() -> None:
         ({"measurement": "m", "limit": 0}, "limit", "0 is not above 0"),
         ({"measurement": "m", "start": "now"}, "start", "is not before end"),
         ({"measurement": "m", "fn": "avg"}, "fn", "there is no such parameter"),
+        ({"measurement": "m", "search": "web"}, "search", "there is no such parameter"),
     ],
 )
 def test_a_fault_names_its_parameter_and_what_is_allowed(parameters: dict[str, Any], name: str, words: str) -> None:

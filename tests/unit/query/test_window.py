@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query.parameters import Matcher, from_json, from_query, parse
+from query.parameters import Matcher, check_encoding, from_json, from_query, parse
 from query.steps import CalendarWindows, FixedWindows
 from query.window import AggregateRequest, Measure
 from service.errors import BadRequest
@@ -88,6 +88,9 @@ def test_repeated_values_count_once() -> None:
         ("host!~web-.*", Matcher("host", "!~", "web-.*")),
         ("host=", Matcher("host", "=", "")),
         ("path=a=b", Matcher("path", "=", "a=b")),
+        ("wow!=~b", Matcher("wow", "!=", "~b")),
+        ("a!b=c", Matcher("a!b", "=", "c")),
+        ("a!!b!~c", Matcher("a!!b", "!~", "c")),
         ("url=~http://.*!=", Matcher("url", "=~", "http://.*!=")),
         ("tag with space=x\ny", Matcher("tag with space", "=", "x\ny")),
     ],
@@ -145,9 +148,11 @@ def test_a_matcher_is_split_at_its_first_operator(text: str, matcher: Matcher) -
         ({"order_by": "avg"}, "order_by", "'avg' is not fn(metric); allowed: fn(metric), one of those asked for"),
         ({"order_by": "max(cpu.usage_user)"}, "order_by", "is not asked for; allowed: a fn and a metric of the"),
         ({"order_by": "avg(cpu.x)"}, "order_by", "'avg(cpu.x)' is not asked for"),
-        ({"limit": 0}, "limit", "greater than or equal to 1; allowed: a whole number above 0"),
-        ({"limit": "many"}, "limit", "not a whole number; allowed: a whole number above 0"),
+        ({"limit": 0}, "limit", "0 is not above 0; allowed: a whole number above 0"),
+        ({"limit": "many"}, "limit", "'many' is not a whole number; allowed: a whole number above 0"),
         ({"limit": 1.5}, "limit", "not a whole number"),
+        ({"limit": "1_0"}, "limit", "not a whole number"),
+        ({"limit": True}, "limit", "not a whole number"),
         ({"limit": [1]}, "limit", "not a whole number"),
         ({"limit": "9" * 5000}, "limit", "not a whole number"),
         ({"stepp": "5m"}, "stepp", "there is no such parameter; allowed: metric, fn, by, "),
@@ -205,6 +210,44 @@ def test_all_faults_are_told_at_once() -> None:
     """Several faults make one message, and each parameter is told once."""
     message = refused(fn="x,y,z", start="a", unknown="1").message
     assert message.count("fn: ") == message.count("start: ") == message.count("unknown: ") == 1
+
+
+def test_of_many_faults_some_are_told() -> None:
+    """A body may have any number of parameters that there are not: the message does not grow with it."""
+    message = refused(**{f"x{number}": 1 for number in range(5000)}).message
+    assert message.startswith("x0: there is no such parameter")
+    assert message.count("there is no such parameter") == 10
+    assert message.endswith("; and 4990 more")
+
+
+def test_an_unknown_parameter_is_told_to_be_unknown_however_often_it_is_given() -> None:
+    """To give it once would not be right either."""
+    data = from_query(AggregateRequest, [("metric", "a.b"), ("colour", "red"), ("colour", "blue")])
+    with pytest.raises(BadRequest, match="colour: there is no such parameter"):
+        parse(AggregateRequest, data, NOW)
+    with pytest.raises(BadRequest, match="format: given 2 times"):
+        from_query(AggregateRequest, [("format", "csv"), ("format", "json")])
+
+
+@pytest.mark.parametrize("url", ["/a", "/a?match=host=%C3%BC&x=%", "/%E2%82%AC/b?c=100%", "/a?b=%zz"])
+def test_percent_encoded_utf_8_is_text(url: str) -> None:
+    """A sign that begins no code stands for itself."""
+    check_encoding(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "part"),
+    [
+        ("/a?metric=cpu.user&match=host=%FF", "match=host=%FF"),
+        ("/tags/%C3/values?limit=5", "/tags/%C3/values"),
+        ("/a?%ED%A0%80=1", "%ED%A0%80=1"),
+    ],
+)
+def test_what_is_percent_encoded_and_no_utf_8_is_refused(url: str, part: str) -> None:
+    """Read as another text it would be answered with what nobody asked for."""
+    with pytest.raises(BadRequest, match="is not UTF-8; allowed: ") as refusal:
+        check_encoding(url)
+    assert refusal.value.message.startswith(repr(part))
 
 
 def test_a_metric_is_required() -> None:
