@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from query import limits, list_statements
@@ -94,11 +94,15 @@ class Directory:
         return self._table("series", statement, page, request.search)
 
     async def hosts(self, request: HostsRequest) -> Table:
-        """The answer of `/api/v1/hosts`: every host, seen since `since` or not."""
-        scope = await self._scope(request, request.since)
+        """The answer of `/api/v1/hosts`: every host, seen since `since` or not; silence is looked for as far back."""
+        since = request.since
+        if request.silent_for is not None:
+            # Who was not looked for so far back would pass for silent for as long.
+            since = min(since, datetime.now(UTC) - request.silent_for)
+        scope = await self._scope(request, since)
         page = self._names(request, "hosts")
         statement = list_statements.hosts(scope, self._named(request, page), request.silent_for)
-        return self._table("hosts", statement, page, request.search, {"since": request.since})
+        return self._table("hosts", statement, page, request.search, {"since": since})
 
     async def last(self, request: LastRequest) -> Table:
         """The answer of `/api/v1/last`. Raises `NotFound` for a metric that does not exist."""

@@ -91,7 +91,15 @@ async def test_hosts_since_and_by_match(query: Query, stored: Database) -> None:
 
 
 async def test_silent_hosts(query: Query, fleet: Database) -> None:
-    """`silent_for` leaves the hosts without a point for so long, those out of reach of `since` among them."""
+    """`silent_for` leaves the hosts without a point for so long, those out of reach of `since` among them.
+
+    Points are looked for as far back as that takes: a host that was seen before `since` may not be silent for so long.
+    """
+    assert await names(query, "hosts", "host", silent_for="2d") == ["c"]
+    assert await names(query, "hosts", "host", silent_for="4d") == []
+    assert await names(query, "hosts", "host", silent_for="3h", since="-1h") == ["c"]
+    _, answer = await query.get("/api/v1/hosts", {"silent_for": "2d"})
+    assert datetime.fromisoformat(answer["since"]) < NOW - 47 * HOUR
     assert await names(query, "hosts", "host", silent_for="30m") == ["b", "c"]
     assert await names(query, "hosts", "host", silent_for="1d", since="-7d") == ["c"]
     assert await names(query, "hosts", "host", silent_for="1d", measurement="mem") == ["c"]
