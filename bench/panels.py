@@ -3,9 +3,10 @@
     python -m bench.panels [--hosts 20] [--days 90] [--times 3] [--json FILE]
 
 Needs TimescaleDB's community edition, by `DATABASE_URL`: a database of its own is made there, and dropped in the end.
-It gets what this host's agent reads, as if `--hosts` hosts had sent it every ten minutes for `--days`, and each minute
-of the last hour; rolled up and compressed. What is told is the median of `--times` in milliseconds, after one that is
-not counted. Ends with 1 when a panel takes more than a second.
+It gets what this host's agent reads, as if `--hosts` hosts had sent it for `--days`: every ten seconds of the last day,
+as agents do; before that every ten minutes of a month, and every hour, of which the rollups that are read there have as
+many rows as of more readings. All is rolled up and compressed. What is told is the median of `--times` in milliseconds,
+after one that is not counted. Ends with 1 when a panel takes more than a second.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import statistics
 import sys
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +29,37 @@ from psycopg.types.json import Jsonb
 
 from bench.macros import RANGES, Panel
 from bench.readings import host_points, instrument_points, own_registries, touch
-from bench.storage import COMPRESS, REFRESH, database, run_jobs
+from bench.storage import COMPRESS, database, run_jobs
 from grafana.__main__ import dashboards, text
 from ingest.agent.points import Point
 
 LIMIT_MILLISECONDS = 1000.0
-STEPS = ((timedelta(0), timedelta(hours=1), "1 minute"), (timedelta(hours=1), timedelta.max, "10 minutes"))
+STEPS = (
+    (timedelta(0), timedelta(days=1), "10 seconds"),
+    (timedelta(days=1), timedelta(days=31), "10 minutes"),
+    (timedelta(days=31), timedelta.max, "1 hour"),
+)
 """From how long ago to how long ago readings are how far apart."""
+ROLLUPS = """
+    SELECT r.id, format('rollups.%%I', r.view_name)
+    FROM catalog.rollup r JOIN catalog.measurement m ON m.id = r.measurement_id
+    WHERE m.name = %s ORDER BY r.width, r.id -- an hour is made of its ten minutes
+"""
+REFRESH = "CALL public.refresh_continuous_aggregate(%s, %s::timestamptz, %s::timestamptz)"
+PIECE = timedelta(days=7)
+"""How much is rolled up at once: of all, a group for each window and series would need gigabytes."""
+SETTLE = "SELECT catalog.settle_rollup(%s, %s)"
+FILLERS = 2
+"""How many measurements are made at a time."""
 MEASUREMENTS = ["cpu", "mem", "disk"]
 FILL = sql.SQL(
-    "INSERT INTO {points} (time, series_id, {columns}) "
-    "SELECT moment, id, {grown} FROM unnest({arrays}) AS s (id, {columns}), "
-    "generate_series(%(start)s::timestamptz, %(end)s - interval '1 microsecond', %(step)s::interval) moment"
+    "INSERT INTO {points} (time, series_id, {columns}) SELECT moment, id, {grown} "
+    "FROM unnest({arrays}) AS s (id, {columns}), ("
+    "SELECT moment, 1 + extract(epoch FROM moment - %(zero)s)::float8 / %(length)s AS growth FROM "
+    "generate_series(%(start)s::timestamptz, %(end)s - interval '1 microsecond', %(step)s::interval) moment OFFSET 0) m"
 )
-GROWN = sql.SQL("{column} * (1 + extract(epoch FROM moment - %(zero)s)::float8 / %(length)s)")
-"""Counters and gauges grow alike, to twice what was read."""
+"""Counters and gauges grow alike, to twice what was read; OFFSET has the growth of a moment computed once."""
+GROWN = sql.SQL("{column} * growth")
 
 Figures = dict[str, Any]
 Connection = psycopg.Connection[Any]
@@ -56,7 +75,7 @@ def main() -> None:
     chosen = parser.parse_args()
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     with database("bench_panels") as url, psycopg.connect(url, autocommit=True) as connection:
-        rows = fill(connection, chosen.hosts, timedelta(days=chosen.days), now)
+        rows = fill(url, chosen.hosts, timedelta(days=chosen.days), now)
         figures = {"hosts": chosen.hosts, "days": chosen.days, "rows": rows, "ms": ask(connection, now, chosen.times)}
     print(table(figures))
     print(json.dumps(figures))
@@ -66,23 +85,39 @@ def main() -> None:
         raise SystemExit(f"more than a second: {', '.join(slow)}")
 
 
-def fill(connection: Connection, hosts: int, length: timedelta, now: datetime) -> int:
+def fill(url: str, hosts: int, length: timedelta, now: datetime) -> int:
     """Store what the panels read, as it would be by now; how many rows that is."""
     series: defaultdict[str, list[Point]] = defaultdict(list)
-    for point in host_points():
-        series[point.measurement] += [_of(point, f"host_{number}") for number in range(hosts)]
     for instance, registry in own_registries():
         touch(registry)
         for point in instrument_points(registry, instance):
             series[point.measurement].append(_of(point, "host_0"))
-    rows = 0
-    for measurement, points in series.items():
-        rows += _store(connection, measurement, points, now - length, now)
-        _say(f"{measurement}: {len(points)} series, {rows:,} rows in all")
-        run_jobs(connection, measurement, REFRESH)
-        run_jobs(connection, measurement, COMPRESS)
-    connection.execute("VACUUM (ANALYZE)")
+    for point in host_points():
+        series[point.measurement] += [_of(point, f"host_{number}") for number in range(hosts)]
+
+    def make(measurement: str) -> int:
+        with psycopg.connect(url, autocommit=True) as connection:
+            rows = _store(connection, measurement, series[measurement], now - length, now)
+            _roll_up(connection, measurement, now - length, now)
+            run_jobs(connection, measurement, COMPRESS)
+        _say(f"{measurement}: {len(series[measurement])} series, {rows:,} rows")
+        return rows
+
+    with ThreadPoolExecutor(FILLERS) as pool:
+        rows = sum(pool.map(make, series))  # the services' own first: they have the most fields by far
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("VACUUM (ANALYZE)")
     return rows
+
+
+def _roll_up(connection: Connection, measurement: str, start: datetime, end: datetime) -> None:
+    """Up to the last full hour; nobody else writes here, so what was refreshed is settled."""
+    end = end.replace(minute=0)
+    bounds = [end - n * PIECE for n in reversed(range((end - start) // PIECE + 1))]
+    for rollup, view in connection.execute(ROLLUPS, (measurement,)).fetchall():
+        for low, high in pairwise([None, *bounds]):  # from the first chunk on, which begins before its points
+            connection.execute(REFRESH, (view, low, high))
+        connection.execute(SETTLE, (rollup, end))
 
 
 def _of(point: Point, host: str) -> Point:
