@@ -1,15 +1,25 @@
 // Requests to the service, its time, and what goes wrong.
 
+/** Timeout, and too many requests: later the same request will do. */
+const LATER = new Set([408, 429]);
+const LONGEST_PAUSE_S = 60;
 const TIMEOUT_MS = 40_000; // longer than a statement may take there, so that its own words are heard
 
-/** A request that failed: which, and why. `status` is 0 when there was no answer. */
+/** A request that failed: which, and why. `status` is 0 when there was no answer; `pause` is how many milliseconds
+ * the service wants to be left alone. */
 export class RequestError extends Error {
-  constructor(request, why, status = 0) {
+  constructor(request, why, status = 0, pause = 0) {
     super(`${request}: ${why}`);
     this.name = "RequestError";
     this.request = request;
     this.why = why;
     this.status = status;
+    this.pause = pause;
+  }
+
+  /** Whether the same request would fail again: neither the network nor too much work was the reason. */
+  get isFaultOfRequest() {
+    return this.status >= 400 && this.status < 500 && !LATER.has(this.status);
   }
 }
 
@@ -19,6 +29,7 @@ export class Failures extends Error {
     super(errors.map((error) => error.message).join("; "));
     this.name = "Failures";
     this.errors = errors;
+    this.pause = Math.max(...errors.map((error) => error.pause ?? 0));
   }
 }
 
@@ -59,7 +70,8 @@ export async function get(path, parameters, signal) {
     throw new RequestError(request, explain(error, response), response?.status);
   }
   if (!response.ok) {
-    throw new RequestError(request, `${response.status}, ${body.message ?? response.statusText}`, response.status);
+    const pause = 1000 * Math.min(Number(response.headers.get("Retry-After")) || 0, LONGEST_PAUSE_S);
+    throw new RequestError(request, `${response.status}, ${body.message ?? response.statusText}`, response.status, pause);
   }
   const told = Date.parse(response.headers.get("Date"));
   if (!Number.isNaN(told)) {
@@ -72,7 +84,10 @@ function explain(error, response) {
   if (error.name === "TimeoutError") {
     return `no answer in ${TIMEOUT_MS / 1000} s`;
   }
-  return response ? `${response.status}, and the answer is no JSON` : "no connection";
+  if (!response) {
+    return "no connection";
+  }
+  return `${response.status}, and the answer ${error instanceof SyntaxError ? "is no JSON" : "broke off"}`;
 }
 
 /** Runs all, and throws `Failures` in the end when some have failed: one that fails does not keep the others. */

@@ -50,7 +50,9 @@ export class ExploreAnswer {
       command("SQL", sqlOf(question, columns, answer)),
     );
     if (question.step) {
-      const range = { start: Date.parse(answer.start), end: Date.parse(answer.end), step: STEP_MS[question.step] };
+      const step = STEP_MS[question.step];
+      const start = Math.floor(Date.parse(answer.start) / step) * step; // where the first window begins
+      const range = { start, end: Date.parse(answer.end), step };
       const called = (metric) => metric.slice(question.measurement.length + 1);
       await this.#chart.show(seriesOf(answer, called), range);
     }
@@ -143,5 +145,5 @@ function command(name, text) {
     done,
     h("button", { type: "button", onclick: copy, "aria-label": `Copy the ${name}` }, "Copy"),
   );
-  return h("section", { class: "command", "aria-label": name }, head, h("pre", { tabindex: "0" }, code));
+  return h("section", { class: "command", "aria-label": name }, head, h("pre", { tabindex: "0", role: "group", "aria-label": `${name}, text` }, code));
 }

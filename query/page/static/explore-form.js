@@ -1,6 +1,6 @@
 // The explorer's form: choosing what to ask.
 
-import { choice, h, place } from "./dom.js";
+import { choice, h } from "./dom.js";
 import { FUNCTIONS, HOST, RANGES, split, STEPS } from "./question.js";
 
 const MANY_FIELDS = 12;
@@ -21,7 +21,7 @@ export class ExploreForm {
   });
   #tags = h("div", { class: "checks" });
   #match = h("textarea", { rows: "2", spellcheck: "false", placeholder: "host=~web-.*" });
-  #choices = h("div", { class: "row" });
+  #choices = new Map();
 
   constructor(asked) {
     const submit = (event) => {
@@ -37,7 +37,13 @@ export class ExploreForm {
       { class: "explore", onsubmit: submit },
       h("label", {}, h("span", {}, "Measurement"), this.#measurements),
       h("fieldset", {}, h("legend", {}, "Fields"), this.#narrow, this.#fields),
-      this.#choices,
+      h(
+        "div",
+        { class: "row" },
+        this.#choice("fn", "Function", FUNCTIONS.map((name) => [name, name])),
+        this.#choice("start", "Range", RANGES),
+        this.#choice("step", "Window", STEPS),
+      ),
       h("fieldset", {}, h("legend", {}, "Group by"), this.#tags, h("small", {}, "none: all series together")),
       h(
         "label",
@@ -54,36 +60,42 @@ export class ExploreForm {
   set(question) {
     this.#question = question;
     this.#match.value = question.match.join("\n");
-    const functions = FUNCTIONS.map((name) => [name, name]);
-    const set = (key) => (value) => {
+    for (const [key, select] of this.#choices) {
+      select.value = question[key];
+    }
+  }
+
+  #choice(key, label, choices) {
+    const set = (value) => {
       this.#question = { ...this.#question, [key]: value };
     };
-    this.#choices.replaceChildren(
-      choice("Function", functions, question.fn, set("fn")),
-      choice("Range", RANGES, question.start, set("start")),
-      choice("Window", STEPS, question.step, set("step")),
-    );
+    const element = choice(label, choices, null, set);
+    this.#choices.set(key, element.querySelector("select"));
+    return element;
   }
 
-  /** Offers measurements, and returns the one that is chosen: that of the question, else the first. */
+  /** Offers measurements, and returns the one that is chosen: that of the question, or the first if it has none. */
   offer(measurements) {
-    const options = measurements.map((name) => h("option", { value: name }, name));
+    const wanted = this.#question.measurement || measurements[0];
+    const options = [...new Set([...measurements, wanted])].map((name) => h("option", { value: name }, name));
     this.#measurements.replaceChildren(...options);
-    if (measurements.includes(this.#question.measurement)) {
-      this.#measurements.value = this.#question.measurement;
-    }
-    return this.#measurements.value;
+    this.#measurements.value = wanted;
+    return wanted;
   }
 
-  /** Offers the fields and the tags of the measurement, the question's checked; returns what it holds then. */
+  /**
+   * Offers the fields and the tags of the measurement, the question's checked; returns what it holds then. What the
+   * question wants and is not there is offered as well: the service says that there is no such field.
+   */
   offerNames(fields, tags) {
     const { fields: wanted, by } = this.#question;
-    const one = fields.find((name) => TELLING.has(name)) ?? fields[0];
-    const isThere = fields.some((name) => wanted.includes(name));
-    fill(this.#fields, fields, isThere ? wanted : [one]);
+    const usual = [fields.find((name) => TELLING.has(name)) ?? fields[0]].filter(Boolean);
+    const isAnother = fill(this.#fields, [...new Set([...fields, ...wanted])], wanted.length > 0 ? wanted : usual);
     fill(this.#tags, [...new Set([...tags, ...split(by)])], split(by));
-    this.#narrow.hidden = fields.length <= MANY_FIELDS;
-    this.#narrow.value = "";
+    if (isAnother) {
+      this.#narrow.hidden = fields.length <= MANY_FIELDS;
+      this.#narrow.value = "";
+    }
     return this.#read();
   }
 
@@ -105,14 +117,28 @@ export class ExploreForm {
   }
 }
 
-/** Boxes to check in place of those before; the first that is checked is in sight. */
+/**
+ * Checks the boxes of these names. Boxes that are there stay, and keep the focus; where others take their place, the
+ * first that is checked is in sight, and the answer is true.
+ */
 function fill(element, names, checked) {
-  const boxes = names.map((name) =>
-    h("label", {}, h("input", { type: "checkbox", value: name, checked: checked.includes(name) }), h("span", {}, name)),
-  );
-  place(element, boxes);
-  const seen = boxes.find((box) => checked.includes(box.textContent));
-  element.scrollTop = seen ? seen.offsetTop - element.offsetTop : 0;
+  const known = [...element.children].map((box) => box.textContent);
+  const isAnother = names.length !== known.length || names.some((name, n) => name !== known[n]);
+  if (isAnother) {
+    element.replaceChildren(...names.map(boxOf));
+  }
+  for (const input of element.querySelectorAll("input")) {
+    input.checked = checked.includes(input.value);
+  }
+  if (isAnother) {
+    const seen = element.querySelector("input:checked");
+    element.scrollTop = seen ? seen.parentElement.offsetTop - element.offsetTop : 0;
+  }
+  return isAnother;
+}
+
+function boxOf(name) {
+  return h("label", {}, h("input", { type: "checkbox", value: name }), h("span", {}, name));
 }
 
 function checkedIn(element) {

@@ -74,21 +74,29 @@ export class Explore {
     ]);
     const names = fields.map((one) => one.field);
     const question = this.#form.offerNames(names, tags);
+    if (!measurements.includes(measurement)) {
+      this.#refuse(`There is no measurement ${measurement}: choose another one.`);
+      return;
+    }
     const columns = new Map(fields.map((one) => [one.field, one.column]));
     try {
       const answer = await get("api/v1/aggregate", toRequest(question), signal);
       write(this.#fault, "");
       await this.#answer.show(
         question,
-        question.fields.map((field) => columns.get(field)),
+        question.fields.map((field) => columns.get(field) ?? field),
         answer,
       );
     } catch (error) {
-      if (!(error instanceof RequestError && error.status >= 400 && error.status < 500)) {
+      if (!(error instanceof RequestError && error.isFaultOfRequest)) {
         throw error;
       }
-      write(this.#fault, error.message); // the question is at fault: to ask it again would not help
-      this.#answer.clear();
+      this.#refuse(error.message); // to ask it again would not help
     }
+  }
+
+  #refuse(why) {
+    write(this.#fault, why);
+    this.#answer.clear();
   }
 }

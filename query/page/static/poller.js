@@ -2,11 +2,12 @@
 
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 15_000;
+const JITTER = 0.2;
 
 /**
  * Does `work(signal)` when `now` is called, and then every `every` milliseconds while the page is visible; null
  * means once. Each end is told to `contact`; after a failure it is tried again, first after a second, then after
- * twice as long each time.
+ * twice as long each time, and never before the service said that it may be.
  */
 export class Poller {
   #work;
@@ -76,7 +77,9 @@ export class Poller {
       if (signal.aborted) {
         return null;
       }
-      const pause = Math.min(FIRST_RETRY_MS * 2 ** this.#failures, LONGEST_RETRY_MS);
+      const backoff = Math.min(FIRST_RETRY_MS * 2 ** this.#failures, LONGEST_RETRY_MS);
+      const jitter = 1 + JITTER * (2 * Math.random() - 1); // pages that failed together do not come back together
+      const pause = Math.max(backoff * jitter, error.pause ?? 0);
       this.#failures += 1;
       this.#contact.failed(this, error, pause);
       return pause;

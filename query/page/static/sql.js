@@ -12,8 +12,8 @@ const percentile = (share) => (field) => `percentile_cont(${share}) WITHIN GROUP
 
 /** Functions of the points themselves. */
 const FUNCTIONS = {
-  first: (field) => `first(${field}, m.time) ${present(field)}`,
-  last: (field) => `last(${field}, m.time) ${present(field)}`,
+  first: (field) => `(array_agg(${field} ORDER BY m.time, s.id) ${present(field)})[1]`,
+  last: (field) => `(array_agg(${field} ORDER BY m.time DESC, s.id) ${present(field)})[1]`,
   median: percentile(0.5),
   p90: percentile(0.9),
   p95: percentile(0.95),
@@ -43,6 +43,7 @@ export function sqlOf(question, columns, answer) {
   return [
     `SELECT ${[...keys, ...values].join(",\n       ")}`,
     `FROM metrics.${identifier(question.measurement)} AS m`,
+    ...seriesOf(question),
     `WHERE ${[...rangeOf(answer), ...question.match.map(condition), `(${isPresent})`].join("\n  AND ")}`,
     ...grouping(keys),
   ]
@@ -73,6 +74,15 @@ function growth(question, column, field, keys, answer) {
 )
 SELECT ${[...outer, `sum(${GROWTH[question.fn]}) AS ${identifier(field)}`].join(",\n       ")}
 FROM grown AS m${["", ...grouping(keys)].join("\n")};`;
+}
+
+/** Of points at one moment, first and last take that of the series made first. */
+function seriesOf({ fn, measurement }) {
+  if (fn !== "first" && fn !== "last") {
+    return [];
+  }
+  const id = `(SELECT id FROM catalog.measurement WHERE name = ${text(measurement)})`;
+  return [`JOIN catalog.series AS s ON s.tags = m.tags AND s.measurement_id = ${id}`];
 }
 
 function keysOf(question) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -13,7 +14,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.acceptance.page.conftest import OpenTab, Site, opened_site, until
 
@@ -31,7 +32,7 @@ def measured(server_url: str, template: str) -> Iterator[Site]:
     with opened_site(server_url, template) as site:
         site.start("ingest")
         site.start("query")
-        start = int(time.time()) // 600 * 600 - 3000
+        start = int(time.time()) // 600 * 600 - 2400
         points = []
         for minute in range(30):
             for number, region in enumerate(("eu", "eu", "us")):
@@ -117,6 +118,17 @@ def test_table_and_sql_of_growth_agree(measured: Site, open_tab: OpenTab, fn: st
     assert same(table, by_sql(measured, page))
 
 
+@pytest.mark.parametrize("fn", ["first", "last"])
+def test_points_of_one_moment(measured: Site, open_tab: OpenTab, fn: str) -> None:
+    """Of several series in a group that were measured at once, the SQL takes the same one as the service."""
+    page = explored(
+        measured, open_tab, measurement="cpu", field=["usage_user", "usage_system"], fn=fn, by="region", step="10m"
+    )
+    table = shown(page)
+    assert len(table) == 3 * 2
+    assert same(table, by_sql(measured, page))
+
+
 def test_matchers_and_one_value(measured: Site, open_tab: OpenTab) -> None:
     """Matchers of each kind reach the answer, curl and the SQL alike; without a window there is no chart."""
     match = ["host=~web-[12]", "region!=us", "host!=nobody", "region!~a.*"]
@@ -162,6 +174,48 @@ def test_a_question_is_chosen_asked_and_kept(measured: Site, open_tab: OpenTab) 
     expect(page.get_by_label("Function")).to_have_value("min")
     page.reload()
     expect(page.get_by_role("heading", name="cpu, min")).to_be_visible()
+
+
+def test_the_focus_stays_where_it_was(measured: Site, open_tab: OpenTab) -> None:
+    """Who asks by keyboard goes on from the box that they checked."""
+    page = explored(measured, open_tab, measurement="cpu", field="usage_user")
+    box = page.get_by_role("checkbox", name="usage_system")
+    box.press("Space")
+    box.press("Enter")
+    expect(page.locator(".answer thead")).to_contain_text("avg usage_system")
+    expect(box).to_be_focused()
+
+
+def test_what_is_not_there_is_told(measured: Site, open_tab: OpenTab) -> None:
+    """An address may be older than what it names: nothing else is shown in its place."""
+    page = open_tab(f"{measured.url}#/explore?measurement=gone&fn=max", may_fail=True)
+    alert = page.get_by_role("alert").filter(has_text="gone")
+    expect(alert).to_contain_text("There is no measurement gone")
+    expect(page.locator(".answer table")).to_have_count(0)
+    page.get_by_label("Measurement").select_option("net")
+    expect(page.get_by_role("heading", name="net, max")).to_be_visible()
+    page.goto(f"{measured.url}#/explore?measurement=cpu&field=gone")
+    expect(alert).to_contain_text("GET api/v1/aggregate?metric=cpu.gone")
+    expect(page.get_by_label("gone")).to_be_checked()
+
+
+def test_too_many_requests_are_no_fault_of_the_question(measured: Site, open_tab: OpenTab) -> None:
+    """It is asked again by itself, when the service said that it may be."""
+    page = open_tab("about:blank", may_fail=True)
+    refused: list[str] = []
+
+    def refuse(route: Route) -> None:
+        if refused:
+            route.continue_()
+        else:
+            refused.append(route.request.url)
+            route.fulfill(status=429, json={"message": "too many"}, headers={"Retry-After": "5"})
+
+    page.route("**/api/v1/aggregate*", refuse)
+    page.goto(f"{measured.url}#/explore?measurement=cpu")
+    expect(page.get_by_role("alert").filter(has_text="too many")).to_contain_text(re.compile("again in [345] s"))
+    expect(page.locator(".answer tbody tr").first).to_be_visible()
+    expect(page.locator("#contact")).to_contain_text("Live")
 
 
 def statements_before_a_lock(owner: psycopg.Connection) -> int:
