@@ -34,6 +34,8 @@ export class FleetData {
   #catalog;
   #columns = new Map();
   hosts = [];
+  /** The keys of the numbers that no host has ever sent. */
+  lacking = new Set();
 
   constructor(catalog) {
     this.#catalog = catalog;
@@ -61,8 +63,10 @@ export class FleetData {
 
   async #loadColumn({ key, measurement, field, match, fn, start, of = (value) => value }, signal) {
     if ((await this.#catalog.known(measurement, [field], signal)).length === 0) {
+      this.lacking.add(key);
       return;
     }
+    this.lacking.delete(key);
     const answer = await get(
       "api/v1/aggregate",
       { metric: `${measurement}.${field}`, fn, by: "host", match, start },

@@ -17,8 +17,8 @@ const TREND_EVERY_MS = 60_000;
 const SECOND_MS = 1000;
 const NO_CURVE = { points: [], end: 0 };
 
-/** The columns that show a number; where no host has that number they are left out. */
-const MEASURED = { cpu: ["cpu", "trend"], memory: ["memory"], disk: ["disk"], load: ["load"] };
+/** The columns that show a number, where that is not one of the same key. */
+const COLUMNS_OF = { cpu: ["cpu", "trend"] };
 
 const SHOWN = [
   ["all", "all"],
@@ -144,9 +144,7 @@ export class Fleet {
     }
     const wanted = { all: () => true, reporting: (row) => !isSilent(row), silent: isSilent }[this.#shown.value];
     const part = this.#filter.value.toLowerCase();
-    this.#grid.leaveOut(
-      Object.entries(MEASURED).flatMap(([key, columns]) => (hosts.every((row) => row[key] === null) ? columns : [])),
-    );
+    this.#grid.leaveOut([...this.#data.lacking].flatMap((key) => COLUMNS_OF[key] ?? [key]));
     this.#grid.show(hosts.filter((row) => wanted(row) && row.host.toLowerCase().includes(part)));
     this.#summarize(hosts);
   }
@@ -164,21 +162,21 @@ export class Fleet {
     const facts = [
       ["hosts", count(hosts.length)],
       ["reporting", count(hosts.length - silent)],
-      ["silent", count(silent), silent > 0 && "warn"],
-      ["CPU, mean", mean(hosts, "cpu")],
-      ["memory, mean", mean(hosts, "memory")],
-      ["fullest disk", fullest && `${percent(fullest.disk)} on ${fullest.host}`],
+      ["silent", count(silent)],
+      ["CPU, mean", mean(hosts, "cpu"), "cpu"],
+      ["memory, mean", mean(hosts, "memory"), "memory"],
+      ["fullest disk", fullest ? `${percent(fullest.disk)} on ${fullest.host}` : NONE, "disk"],
     ];
     while (this.#summary.children.length < facts.length) {
       this.#summary.append(h("div", {}, h("dt"), h("dd")));
     }
-    facts.forEach(([name, text, kind], n) => {
+    facts.forEach(([name, text, key], n) => {
       const fact = this.#summary.children[n];
-      fact.hidden = text === null;
+      fact.hidden = this.#data.lacking.has(key);
       const [dt, dd] = fact.children;
       write(dt, name);
       write(dd, text);
-      dd.className = kind || "";
+      dd.className = name === "silent" && silent > 0 ? "warn" : "";
     });
     const isStale = hosts.length > 0 && silent === hosts.length;
     write(
@@ -279,8 +277,8 @@ function percent(value) {
   return value === null ? NONE : UNITS.percent.write(value);
 }
 
-/** The mean of a percentage over the rows that have it, as text; null when none has. */
+/** The mean of a percentage over the rows that have it, as text. */
 function mean(rows, key) {
   const values = rows.map((row) => row[key]).filter((value) => value !== null);
-  return values.length === 0 ? null : percent(values.reduce((sum, value) => sum + value, 0) / values.length);
+  return percent(values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length);
 }

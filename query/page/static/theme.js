@@ -28,6 +28,11 @@ function chooseTheme(theme) {
 const tellOfTheme = () => document.dispatchEvent(new Event("themechange"));
 
 applyTheme(chosenTheme());
+addEventListener("storage", () => {
+  applyTheme(chosenTheme()); // chosen in another tab
+  document.getElementById("theme").value = chosenTheme();
+  tellOfTheme();
+});
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", tellOfTheme);
 document.addEventListener("DOMContentLoaded", () => {
   const select = document.getElementById("theme");

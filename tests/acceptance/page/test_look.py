@@ -59,10 +59,31 @@ def filled(site: Site, open_tab: OpenTab, view: str, **options: object) -> Page:
 def test_nothing_is_in_the_way_of_assistive_technology(small: Site, open_tab: OpenTab, view: str) -> None:
     """axe finds nothing in either theme: roles, names, labels, headings and contrast are as WCAG wants them."""
     page = filled(small, open_tab, view)
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        found = Axe().run(page)
-        assert found.violations_count == 0, found.generate_report()
+    for width in (1280, 360):
+        page.set_viewport_size({"width": width, "height": 720})
+        for theme in ("light", "dark"):
+            page.get_by_label("Colours").select_option(theme)
+            found = Axe().run(page)
+            assert found.violations_count == 0, found.generate_report()
+
+
+def test_the_first_steps_fit_a_phone(site: Site, open_tab: OpenTab) -> None:
+    """What to push first can be read without scrolling to the side, and axe finds nothing."""
+    site.start("query")
+    page = open_tab(site.url, viewport={"width": 360, "height": 640})
+    expect(page.get_by_role("heading", name="No host has sent anything yet")).to_be_visible()
+    assert page.locator("pre").evaluate_all("all => all.every(one => one.scrollWidth <= one.clientWidth)")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_fingers_find_their_targets(small: Site, open_tab: OpenTab) -> None:
+    """On a touch screen nothing that can be pressed is smaller than WCAG's 24 pixels."""
+    for view in VIEWS:
+        page = filled(small, open_tab, view, viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
+        targets = page.locator("button:visible, select:visible, summary:visible, .checks label:visible, nav a:visible")
+        boxes = targets.evaluate_all("all => all.map(one => [one.textContent, one.getBoundingClientRect().height])")
+        assert [box for box in boxes if box[1] < 24] == []
 
 
 @each_view
@@ -141,6 +162,11 @@ def test_a_chosen_theme_stays(small: Site, open_tab: OpenTab) -> None:
     page.reload()
     assert page.evaluate(ground) == light
     expect(page.get_by_label("Colours")).to_have_value("light")
+    other = page.context.new_page()
+    other.goto(small.url)
+    other.get_by_label("Colours").select_option("dark")
+    expect(page.get_by_label("Colours")).to_have_value("dark")
+    assert page.evaluate(ground) == dark
 
 
 def test_forced_colours_leave_the_signs(small: Site, open_tab: OpenTab) -> None:
