@@ -26,7 +26,7 @@ each_view = pytest.mark.parametrize("view", VIEWS)
 
 @pytest.fixture(scope="module")
 def small(server_url: str, template: str) -> Iterator[Site]:
-    """A dozen hosts with CPU, memory and load, and one whose name is long."""
+    """A dozen hosts with CPU, memory and load, one whose name is long, and a long name of a disk."""
     with opened_site(server_url, template) as site:
         site.start("ingest")
         site.start("query")
@@ -42,7 +42,10 @@ def small(server_url: str, template: str) -> Iterator[Site]:
                     ("system", host, {"load1": number / 3, "load5": 1.5, "load15": 1.0}),
                 ):
                     points.append({"measurement": name, "tags": tags, "fields": fields, "time": now - ago})
-        points.append({"measurement": "mem", "tags": {"host": LONG}, "fields": {"used_percent": 99}})
+        long_ago = now - 3 * 86_400
+        points.append({"measurement": "mem", "tags": {"host": LONG}, "fields": {"used_percent": 99}, "time": long_ago})
+        disk = {"host": "web-2", "path": f"/srv/{LONG}"}
+        points.append({"measurement": "disk", "tags": disk, "fields": {"used_percent": 99}, "time": now})
         site.push(points)
         yield site
 
@@ -105,6 +108,9 @@ def test_a_phone_shows_what_matters(small: Site, open_tab: OpenTab) -> None:
         assert box["x"] + box["width"] <= 360, header
     page.get_by_role("link", name=LONG).click()
     expect(page.get_by_role("heading", level=1)).to_have_text(LONG)
+    page.wait_for_function("document.documentElement.scrollWidth <= 360")
+    page.goto(f"{small.url}#/hosts/web-2")
+    expect(page.locator(".legend").filter(has_text=LONG)).to_be_visible()
     page.wait_for_function("document.documentElement.scrollWidth <= 360")
 
 
