@@ -38,6 +38,15 @@ FOR_GOOD = "public, max-age=31536000, immutable"
 """A year: the address of a file changes when its content does."""
 
 
+class NoSuchFile(NotFound):
+    """A file of another version, which another process may have: during an upgrade, no cache may keep this."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """That it is not to be kept."""
+        return {"Cache-Control": "no-store"}
+
+
 class Page:
     """The handlers, and the paths they answer."""
 
@@ -56,7 +65,7 @@ class Page:
         """A file of the page: 200, or 304; 404 for one of another version, whose place is in another cache."""
         file = self._files.assets.get(request.match_info["name"])
         if file is None or request.match_info["version"] != self._files.version:
-            raise NotFound("the page has no such file, or no longer: load the page again")
+            raise NoSuchFile("the page has no such file, or no longer: load the page again")
         return _answer(request, file, FOR_GOOD)
 
 
