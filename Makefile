@@ -61,19 +61,24 @@ lock: .venv/dev.stamp ## pin the dependencies that pyproject.toml names
 clean: ## remove what make has made here; the database stays
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-# The stamps go first and come back last: what an interruption leaves is made anew.
+# The stamps go first and come back last: what an interruption leaves is made anew. Of two that are run at once, as `make up`
+# and `make test` may be, the second waits, and then finds it made.
 .venv/runtime.stamp: requirements.lock
-	@[ -e $@ ] || { $(make-environment); }
-	@rm -f .venv/*.stamp
-	@echo "installing what Tidemark needs into .venv"
-	@$(PIP) --requirement requirements.lock | $(progress)
-	@touch $@
+	@$(alone); [ $@ -nt requirements.lock ] || { \
+		[ -e $@ ] || { $(make-environment); }; \
+		rm -f .venv/*.stamp; \
+		echo "installing what Tidemark needs into .venv"; \
+		$(PIP) --requirement requirements.lock | $(progress); \
+		touch $@; }
 
 .venv/dev.stamp: requirements-dev.lock .venv/runtime.stamp
-	@rm -f .venv/*.stamp
-	@echo "installing what its checks need into .venv"
-	@$(PIP) --requirement requirements-dev.lock | $(progress)
-	@touch .venv/runtime.stamp $@
+	@$(alone); { [ $@ -nt requirements-dev.lock ] && [ ! .venv/runtime.stamp -nt $@ ]; } || { \
+		rm -f .venv/*.stamp; \
+		echo "installing what its checks need into .venv"; \
+		$(PIP) --requirement requirements-dev.lock | $(progress); \
+		touch .venv/runtime.stamp $@; }
+
+alone := exec 9<Makefile; flock --nonblock 9 || { echo "waiting for another make that installs into .venv"; flock 9; }
 
 progress := sed -un 's/^Collecting \([^ ]*\).*/  \1/p'
 
