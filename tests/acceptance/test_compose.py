@@ -121,16 +121,18 @@ def test_agents_are_asked_for(compose: dict[str, Any]) -> None:
 
 
 def test_the_image_holds_what_runs(compose: dict[str, Any]) -> None:
-    """The Dockerfile copies every package that a command starts, and runs as nobody; it leaves no nameless volumes."""
+    """The Dockerfile copies and compiles each package that a command starts, runs as nobody, and makes no volume."""
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert set(re.findall(r"^COPY (\w+) /opt", dockerfile, re.MULTILINE)) == {"service", "sql", "ingest", "query"}
     assert re.search(r"^USER \d+:\d+$", dockerfile, re.MULTILINE)
     assert all(re.search(r":\d+\.\d+\.\d+", image) for image in re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE))
     assert not re.search(r"^VOLUME", dockerfile, re.MULTILINE)
+    compiled = re.findall(r"[\w.]+__main__", dockerfile)
     for name in OURS:
         command = compose["services"][name]["command"]
         assert command[:2] == ["python", "-m"], name
         assert (ROOT / command[2].replace(".", "/") / "__main__.py").exists(), name
+        assert f"{command[2]}.__main__" in compiled, name
 
 
 class Stack:
