@@ -44,9 +44,9 @@ class Answer:
     content: Mapping[str, JsonSchema] = field(default_factory=dict)
     """Schemas by media type."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    """Descriptions by name."""
     links: Mapping[str, JsonSchema] = field(default_factory=dict)
     """What may be asked next with what was heard: the specification's link objects."""
-    """Descriptions by name."""
 
 
 @dataclass(frozen=True, slots=True)
