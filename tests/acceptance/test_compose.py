@@ -88,9 +88,10 @@ def test_every_service_is_pinned_bounded_and_restarted(compose: dict[str, Any]) 
 
 
 def test_the_image_is_built_once(compose: dict[str, Any]) -> None:
-    """Builds of one image at the same time fail where an engine keeps its images in containerd."""
+    """Several builds of it at once fail where an engine keeps its images in containerd; nor is it ever pulled."""
     assert [name for name in OURS if "build" in compose["services"][name]] == ["migrate"]
     assert len({compose["services"][name]["image"] for name in OURS}) == 1
+    assert {compose["services"][name]["pull_policy"] for name in OURS} == {"never"}
 
 
 def test_ours_may_do_nothing(compose: dict[str, Any]) -> None:
