@@ -29,8 +29,11 @@ class Catalog:
         self._database = database
         self._known = Known()
 
-    async def facts(self, metrics: Sequence[str]) -> list[FieldFact]:
-        """Everything that the metrics may mean. Raises `NotFound` unless each of them exists."""
+    async def facts(self, metrics: Sequence[str], measurement: str | None = None) -> list[FieldFact]:
+        """Everything that the metrics may mean, of one measurement if it is named.
+
+        Raises `NotFound` unless each of them exists, `BadRequest` for one that is not of the measurement.
+        """
         pairs = [pair for metric in metrics for pair in splits(metric)]
         rows = await self._database.fetch(
             "catalog",
@@ -40,6 +43,14 @@ class Catalog:
         facts = self._learned(rows)
         if unknown := missing(metrics, facts):
             raise await self._no_metric(unknown[0])
+        if measurement is None:
+            return facts
+        facts = [fact for fact in facts if fact.measurement == measurement]
+        if strangers := missing(metrics, facts):
+            raise BadRequest(
+                f"metric: {strangers[0]} is not of {measurement}; allowed: metrics of the measurement",
+                parameter="metric",
+            )
         return facts
 
     async def _no_metric(self, metric: str) -> NotFound:

@@ -105,7 +105,7 @@ class Directory:
         return self._table("hosts", statement, page, request.search, {"since": since})
 
     async def last(self, request: LastRequest) -> Table:
-        """The answer of `/api/v1/last`. Raises `NotFound` for a metric that does not exist."""
+        """The answer of `/api/v1/last`. A metric that does not exist, or is not of the measurement, is refused too."""
         settings = self._settings
         scope = await self._scope(request, request.since)
         newest = Newest(await self._fields(scope, request.metric))
@@ -139,7 +139,7 @@ class Directory:
     async def _fields(self, scope: Scope, metrics: Sequence[str]) -> list[tuple[Measurement, list[FieldFact]]]:
         """The scope's measurements that have fields to give, and which: those that `metrics` name, or all."""
         if metrics:
-            known = await self._catalog.facts(metrics)
+            known = await self._catalog.facts(metrics, None if scope.measurement is None else scope.measurement.name)
             facts = [
                 max((fact for fact in known if fact.metric == metric), key=lambda fact: len(fact.measurement))
                 for metric in metrics

@@ -9,14 +9,13 @@ from query import limits, planner, point_statements
 from query.assumptions import Assumption, OutdatedError, begun, checked
 from query.catalog import Catalog
 from query.conditions import Statement
-from query.facts import FieldFact, missing
+from query.facts import FieldFact
 from query.found import Found
 from query.pages import Page
 from query.points import Place, PointsRequest
 from query.servers import Servers
 from query.settings import QuerySettings
 from query.tables import Batches, Row, Table
-from service.errors import BadRequest
 
 PAGES = "ask for them in pages by limit and after, or for fewer by metric, where and match"
 
@@ -80,15 +79,9 @@ class Reader:
     async def _fields(self, request: PointsRequest) -> tuple[Sequence[FieldFact], dict[str, str]]:
         """The fields to give, all of one measurement; and the columns by the metrics that the request names."""
         named = _named(request)
-        facts = await self._catalog.facts(named) if named else []
         if request.measurement is not None:
             await self._catalog.measurement(request.measurement)
-            facts = [fact for fact in facts if fact.measurement == request.measurement]
-            if strangers := missing(named, facts):
-                raise BadRequest(
-                    f"metric: {strangers[0]} is not of {request.measurement}; allowed: metrics of the measurement",
-                    parameter="metric",
-                )
+        facts = await self._catalog.facts(named, request.measurement) if named else []
         known = planner.choose(named, facts) if named else ()
         columns = {fact.metric: fact.column for fact in known}
         if request.metric:

@@ -90,6 +90,17 @@ async def test_hosts_since_and_by_match(query: Query, stored: Database) -> None:
     assert answer["hosts"] == [{"host": "a", "last_seen": None}]
 
 
+async def test_newest_points_by_metrics_of_a_measurement(query: Query, stored: Database) -> None:
+    """A metric means a field of the measurement that is named, though a longer name could have it too."""
+    for measurement, field, value in (("a", "b.c", 1.0), ("a.b", "c", 2.0), ("mem", "used", 3.0)):
+        stored.store(measurement, [Point((("host", measurement),), NOW, {field: value})])
+    for named, fields in (({"measurement": "a"}, {"b.c": 1.0}), ({"measurement": "a.b"}, {"c": 2.0}), ({}, {"c": 2.0})):
+        assert await names(query, "last", "fields", metric="a.b.c", **named) == [fields]
+    status, answer = await query.get("/api/v1/last", {"metric": "mem.used", "measurement": "a"})
+    assert (status, answer["parameter"]) == (400, "metric")
+    assert answer["message"] == "metric: mem.used is not of a; allowed: metrics of the measurement"
+
+
 async def test_silent_hosts(query: Query, fleet: Database) -> None:
     """`silent_for` leaves the hosts without a point for so long, those out of reach of `since` among them.
 
