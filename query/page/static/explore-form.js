@@ -1,7 +1,7 @@
 // The explorer's form: choosing what to ask.
 
 import { choice, h } from "./dom.js";
-import { FUNCTIONS, HOST, RANGES, split, STEPS } from "./question.js";
+import { FUNCTIONS, RANGES, split, STEPS, usualBy } from "./question.js";
 
 const MANY_FIELDS = 12;
 /** Fields that say most of what agents push; of other measurements the first is asked for. */
@@ -29,7 +29,7 @@ export class ExploreForm {
       asked(this.#read());
     };
     this.#measurements.addEventListener("change", () => {
-      asked({ ...this.#read(), fields: [], by: HOST });
+      asked({ ...this.#read(), fields: [], by: null });
     });
     this.#narrow.addEventListener("input", () => this.#hideOthers());
     this.element = h(
@@ -88,10 +88,11 @@ export class ExploreForm {
    * question wants and is not there is offered as well: the service says that there is no such field.
    */
   offerNames(fields, tags) {
-    const { fields: wanted, by } = this.#question;
+    const { fields: wanted } = this.#question;
+    const by = split(this.#question.by ?? usualBy(tags));
     const usual = [fields.find((name) => TELLING.has(name)) ?? fields[0]].filter(Boolean);
     const isAnother = fill(this.#fields, [...new Set([...fields, ...wanted])], wanted.length > 0 ? wanted : usual);
-    fill(this.#tags, [...new Set([...tags, ...split(by)])], split(by));
+    fill(this.#tags, [...new Set([...tags, ...by])], by);
     if (isAnother) {
       this.#narrow.hidden = fields.length <= MANY_FIELDS;
       this.#narrow.value = "";

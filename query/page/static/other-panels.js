@@ -1,13 +1,12 @@
 // What the page of a host shows that sends nothing of what Telegraf and the agent push: its measurements as they are.
 
 import { UNITS } from "./format.js";
+import { HOST_TAGS } from "./question.js";
 
 const MEASUREMENTS = 12;
 const FIELDS = 5;
 const TAGS = 5;
 const SERIES = 10;
-/** Tags that name the host, and tell nothing apart on its page. */
-const NAMES = new Set(["host", "hostname", "host.name", "instance"]);
 
 /** Panels for measurements that a host has sent: of each some fields, for each of its tags' values. */
 export async function otherPanels(measurements, catalog, signal) {
@@ -22,7 +21,7 @@ async function panelOf(measurement, catalog, signal) {
     measurement,
     fields: fields.slice(0, FIELDS).map((one) => one.field),
     by: tags
-      .filter((tag) => !NAMES.has(tag))
+      .filter((tag) => !HOST_TAGS.has(tag)) // which tell nothing apart on a host's page
       .slice(0, TAGS)
       .join(","),
     limit: SERIES,

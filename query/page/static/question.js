@@ -1,6 +1,9 @@
 // The explorer's question: what its form holds, its address, and its request.
 
-export const HOST = "host";
+const HOST = "host";
+/** Tags that ingest takes a host's name from. */
+export const HOST_TAGS = new Set([HOST, "hostname", "host.name", "instance"]);
+const METRIC_TAG = "__name__";
 
 export const FUNCTIONS = "avg min max sum count first last stddev median p90 p95 p99 rate increase delta".split(" ");
 
@@ -32,9 +35,12 @@ export const STEP_MS = {
   "1d": 86_400_000,
 };
 
-const DEFAULTS = { measurement: "", fn: "avg", by: HOST, step: "1m", start: "-1h" };
+const DEFAULTS = { measurement: "", fn: "avg", by: null, step: "1m", start: "-1h" };
 
-/** The question that an address holds; what it does not say, or says wrongly, is the default. */
+/**
+ * The question that an address holds; what it does not say, or says wrongly, is the default. `by` is null where it
+ * follows from the measurement's tags.
+ */
 export function fromAddress(parameters) {
   const told = (key, isAllowed) => {
     const value = parameters.get(key);
@@ -63,6 +69,14 @@ export function toAddress({ measurement, fields, fn, by, step, start, match }) {
 /** The parameters of the request that asks it. */
 export function toRequest({ measurement, fields, fn, by, step, start, match }) {
   return { metric: fields.map((field) => `${measurement}.${field}`), fn, by, step, start, match };
+}
+
+/** What is grouped by unless somebody says so: hosts, or what else tells series apart. */
+export function usualBy(tags) {
+  if (tags.includes(METRIC_TAG)) {
+    return METRIC_TAG; // samples of Prometheus, which are of another kind for each name
+  }
+  return tags.some((tag) => HOST_TAGS.has(tag)) ? HOST : (tags[0] ?? "");
 }
 
 /** The tags of a list with commas. */

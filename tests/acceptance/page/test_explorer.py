@@ -235,6 +235,9 @@ def test_another_question_does_not_wait_for_a_slow_one(measured: Site, open_tab:
         until(lambda: statements_before_a_lock(owner) == 1)
         page.get_by_label("Measurement").select_option(ODD)
         expect(page.locator(".answer tbody tr")).to_contain_text("4.5")
+        expect(
+            page.get_by_role("checkbox", name=ODD_TAG)
+        ).to_be_checked()  # what tells its series apart: it has no host
         until(lambda: statements_before_a_lock(owner) == 0)
 
 
