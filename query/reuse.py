@@ -147,13 +147,17 @@ class Reuse:
             stamp, before = settled
             keepable = slots.settled(before - timedelta(seconds=self._settings.cache_settle_seconds), raw_from)
         if settled is None or not keepable:
-            self._instruments.cache_requests.labels("bypass").inc()
-            return Reused(_streamed(slots, [], compute(slots.start, slots.end)), "bypass")
+            return self.bypassed(_streamed(slots, [], compute(slots.start, slots.end)))
         most = min(max_rows, self._settings.cache_max_rows)
         wanted = Wanted(slots, keepable, measurement_id, compute, most, stamp, raw_from, assumed)
         reused = await (self._anew(wanted) if slots.question in self._cheap else self._reused(wanted))
         self._instruments.cache_requests.labels(reused.outcome).inc()
         return reused
+
+    def bypassed(self, batches: Batches) -> Reused:
+        """The rows of an answer of which nothing can be kept."""
+        self._instruments.cache_requests.labels("bypass").inc()
+        return Reused(batches, "bypass")
 
     async def _anew(self, wanted: Wanted) -> Reused:
         """The answer as if there were no cache: to look for many windows takes longer than to compute cheap ones."""

@@ -104,6 +104,7 @@ class QuerySettings(Settings):
         0.02, ge=0, description="answers that take less to compute are not worth to be kept"
     )
     cache_max_rows: int = Field(50_000, ge=1, description="rows of an answer; one with more is not kept")
+    cache_max_windows: int = Field(5000, ge=1, description="windows of an answer; one with more is not kept")
     cache_timeout_seconds: float = Field(
         0.05, gt=0, description="longest wait for Redis; then it is left alone for a while"
     )

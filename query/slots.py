@@ -82,10 +82,12 @@ class Slots:
         return self.fingerprint + struct.pack(">qq", microseconds(start), microseconds(end))
 
 
-def divide(plan: Plan, lookback: timedelta, origin: Sequence[object]) -> Slots | None:
+def divide(plan: Plan, lookback: timedelta, origin: Sequence[object], most_windows: int) -> Slots | None:
     """The parts of the answer to a plan; None where nothing can be kept.
 
     `origin` is where the points are from. A rollup that is named is read as it stands: nobody notes how it changes.
+    More than `most_windows` are not looked for: that takes longer than to compute them, and nobody else has a turn
+    meanwhile.
     """
     request = plan.request
     if request.resolution not in ("auto", RAW):
@@ -103,6 +105,8 @@ def divide(plan: Plan, lookback: timedelta, origin: Sequence[object]) -> Slots |
         known += ["whole", request.order, request.limit, [request.order_by.metric, request.order_by.fn]]
         form = Form(len(request.by), has_start=windows is not None, is_window=False)
         return Slots(_digest(known), ((request.start, request.end),), None, (False,), before, None, form)
+    if windows.count(request.start, request.end) > most_windows:
+        return None
     starts = tuple(windows.starts(request.start, request.end))
     after = next(islice(windows.starts(starts[-1], LATEST), 1, None), LATEST)
     full = list(zip(starts, (*starts[1:], after), strict=True))

@@ -70,11 +70,11 @@ class Store:
 
     async def _reused(self, plan: Plan, state: State, assumed: Assumption | None) -> Reused:
         """The rows of a plan, from what was kept as far as that goes."""
-        slots = None
-        if self._reuse is not None:
-            slots = divide(plan, self._lookback, self._database.origin())
-        if self._reuse is None or slots is None:
+        if self._reuse is None:
             return Reused(self._rows(plan, assumed))
+        slots = divide(plan, self._lookback, self._database.origin(), self._settings.cache_max_windows)
+        if slots is None:
+            return self._reuse.bypassed(self._rows(plan, assumed))
 
         def compute(start: datetime, end: datetime) -> Batches:
             part = plan.request.model_copy(update={"start": start, "end": end})

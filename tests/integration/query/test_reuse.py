@@ -201,6 +201,20 @@ async def test_an_answer_with_too_many_rows_is_not_kept(
         assert first.answer == again.answer
 
 
+async def test_an_answer_with_too_many_windows_is_not_kept(
+    database: str, stored: Database, serve_query: ServeQuery
+) -> None:
+    """They are not looked for either."""
+    stored.store("cpu", points(timedelta(hours=1), timedelta(0), timedelta(seconds=10)))
+    query = await serve_query(database, cache_min_seconds=0, cache_max_windows=40)
+    await query.until_ready()
+    await query.until_keeping()
+    panel = {"metric": "cpu.usage", "step": "1m", **window(timedelta(minutes=45))}
+    for _ in range(2):
+        assert (await ask(query, **panel)).reuse == "bypass"
+    assert await query.counted("query_cache_entries") == 0
+
+
 async def test_refusals_stay_refusals(database: str, stored: Database, serve_query: ServeQuery) -> None:
     """An answer past a bound is refused each time, and nothing of it is kept."""
     stored.store("cpu", points(timedelta(hours=1), timedelta(0), timedelta(seconds=10)))

@@ -19,12 +19,14 @@ MINUTE = timedelta(minutes=1)
 FACTS = [FieldFact(1, "cpu", "user", "user", 7), FieldFact(1, "cpu", "idle", "idle", 8)]
 
 
-def slots_of(origin: tuple[object, ...] = (), lookback: timedelta = HOUR, **asked: Any) -> Slots | None:
+def slots_of(
+    origin: tuple[object, ...] = (), lookback: timedelta = HOUR, most_windows: int = 100, **asked: Any
+) -> Slots | None:
     """The slots of a request, from 08:00 to 12:00 unless it says otherwise."""
     asked = {"metric": "cpu.user", "start": "2026-11-25T08:00:00Z", "end": "2026-11-25T12:00:00Z", **asked}
     request = parameters.parse(AggregateRequest, asked, NOW)
     plan = planner.plan(request, planner.choose(request.metric, FACTS), State())
-    return divide(plan, lookback, origin)
+    return divide(plan, lookback, origin, most_windows)
 
 
 def known(**asked: Any) -> Slots:
@@ -90,7 +92,14 @@ def test_a_rollup_by_name_is_not_kept() -> None:
     request = parameters.parse(AggregateRequest, {"metric": "cpu.user", "step": "1h"}, NOW)
     plan = planner.plan(request, planner.choose(request.metric, FACTS), State())
     named = planner.Plan(request.model_copy(update={"resolution": "1h"}), 1, "cpu", plan.fields, plan.pieces)
-    assert divide(named, HOUR, ()) is None
+    assert divide(named, HOUR, (), 100) is None
+
+
+def test_more_windows_than_are_looked_for() -> None:
+    """None of them is kept, unless the answer is kept as a whole."""
+    assert slots_of(step="1h", most_windows=4) is not None
+    assert slots_of(step="1h", most_windows=3) is None
+    assert slots_of(step="1h", by="host", limit="3", most_windows=3) is not None
 
 
 def test_what_points_are_no_longer_kept_of_is_not_kept() -> None:
