@@ -39,6 +39,9 @@ Operator = Literal["=", "!=", "=~", "!~"]
 MAX_METRIC_LENGTH = 127
 """A measurement and a field of 63 bytes each, and the dot between them."""
 
+MOST_ITEMS = 1000
+"""Of a list in a request: before each of them is looked at. The settings' bounds are lower."""
+
 NO_NUL = r"^[^\x00]*$"
 METRIC = re.compile(r"[^\x00]+\.[^\x00]+")
 MATCHER = re.compile(r"((?:[^=!]|!(?![=~]))+)(=~|!~|!=|=)(.*)", re.DOTALL)
@@ -56,7 +59,7 @@ ALLOWED_COUNTS = "a whole number above 0"
 MOST_DIGITS = 18
 """Of a whole number in a request: what is longer is past every bound, and past PostgreSQL's bigint."""
 
-NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
+NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 
 FAULTS = {
     "missing": "required",
@@ -129,13 +132,20 @@ def _metric(value: str) -> str:
 
 
 def one_or_more(value: object) -> object:
-    """A text stands for a list of one."""
-    return (value,) if isinstance(value, str) else value
+    """A text stands for a list of one. Raises `ValueError` for too long a list."""
+    return (value,) if isinstance(value, str) else _few(value)
 
 
 def split(value: object) -> object:
-    """A text stands for the list whose commas it has."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    """A text stands for the list whose commas it has. Raises `ValueError` for too long a list."""
+    parts = tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    return _few(parts)
+
+
+def _few(value: object) -> object:
+    if isinstance(value, list | tuple) and len(value) > MOST_ITEMS:
+        raise ValueError(f"{len(value)} given; allowed: at most {MOST_ITEMS}")
+    return value
 
 
 def unique(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, Validat
 from query.lists import LARGEST_ID, Paged
 from query.parameters import (
     ALLOWED_MATCHERS,
+    MAX_METRIC_LENGTH,
     Matchers,
     Metrics,
     Moment,
@@ -35,6 +36,8 @@ Comparison = Literal[">", ">=", "<", "<=", "=", "!="]
 Order = Literal["asc", "desc", "any"]
 
 WHERE = re.compile(r"(.*[^<>!=\s])\s*(>=|<=|!=|>|<|=)\s*(\S+)", re.DOTALL)
+MAX_CONDITION_LENGTH = MAX_METRIC_LENGTH + 100
+"""To look for the operator takes as long as the square of it."""
 ALLOWED_WHERE = "a metric, one of > >= < <= = !=, and a number: cpu.usage_user>90; repeatable, all must hold"
 
 PLACE = re.compile(f"({RFC3339.pattern}),([0-9]{{1,10}})")
@@ -62,7 +65,7 @@ class Place:
 
 
 def _condition(value: object) -> Condition:
-    match = WHERE.fullmatch(value) if isinstance(value, str) else None
+    match = WHERE.fullmatch(value) if isinstance(value, str) and len(value) <= MAX_CONDITION_LENGTH else None
     if match is None or "." not in match[1][1:-1] or "\0" in match[1]:
         raise ValueError(f"{shortened(str(value))!r} is not a condition")
     return Condition(match[1].strip(), cast(Comparison, match[2]), number(match[3]))

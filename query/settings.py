@@ -131,7 +131,7 @@ class QuerySettings(Settings):
     max_columns: int = Field(
         100, ge=1, le=200, description="pairs of metric and fn in a request, or metrics, or conditions"
     )
-    max_tags: int = Field(20, ge=1, description="tags in by, and matchers in match, each")
+    max_tags: int = Field(20, ge=1, le=1000, description="tags in by, and matchers in match, each")
     max_tag_bytes: int = Field(
         4096, ge=1, description="length of one tag in by, one matcher, or a text to search, in UTF-8"
     )

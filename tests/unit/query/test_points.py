@@ -95,3 +95,9 @@ def test_a_fault_names_its_parameter_and_what_is_allowed(parameters: dict[str, A
     assert refusal.value.message.startswith(f"{name}: ")
     assert words in refusal.value.message
     assert refusal.value.details["parameter"] == name
+
+
+def test_a_long_condition_is_refused_at_once() -> None:
+    """What is longer than any name and number is none; to look for its operator would take minutes."""
+    with pytest.raises(BadRequest, match=r"^where: .* is not a condition"):
+        ask(where="x=" * 128 * 1024 + " ")

@@ -13,6 +13,7 @@ from query.steps import CalendarWindows, FixedWindows
 from query.window import AggregateRequest, Measure
 from service.errors import BadRequest
 
+LONG = 256 * 1024
 NOW = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
 
 
@@ -267,6 +268,26 @@ def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
     """Only a JSON object has parameters."""
     with pytest.raises(BadRequest, match="the body is not"):
         from_json(body)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"fill": "-" + "1" * LONG + "h"}, {"order_by": "a" * LONG}, {"step": "1" * LONG}, {"match": "=" * LONG}],
+    ids=lambda parameters: next(iter(parameters)),
+)
+def test_long_rubbish_is_refused_at_once(parameters: dict[str, Any]) -> None:
+    """No text takes longer to be looked at than in proportion to its length: these would take minutes and hours."""
+    with pytest.raises(BadRequest):
+        parse(AggregateRequest, {"metric": "a.b", "step": "1h", **parameters}, NOW)
+
+
+@pytest.mark.parametrize("name", ["metric", "fn", "by", "match", "position"])
+def test_a_long_list_is_refused_before_it_is_looked_at(name: str) -> None:
+    """As a list; of what may be written with commas, as a text too."""
+    written = [["x"] * 1001, ",".join("x" * 1001)] if name in ("fn", "by") else [["x"] * 1001]
+    for value in written:
+        with pytest.raises(BadRequest, match=f"^{name}: 1001 given; allowed: at most 1000$"):
+            parse(AggregateRequest, {"metric": "a.b", name: value}, NOW)
 
 
 @given(
