@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
 
 from playwright.sync_api import Page, expect
 
@@ -89,3 +93,38 @@ def test_a_database_that_is_away_is_told(site: Site, open_tab: OpenTab) -> None:
     page = open_tab(site.url, may_fail=True)
     expect(page.get_by_role("alert")).to_contain_text("Not everything could be asked.")
     expect(page.get_by_role("alert")).to_contain_text("503, the database")
+
+
+class BreaksOff(BaseRequestHandler):
+    """Promises more than it sends."""
+
+    def handle(self) -> None:
+        """Answer one request."""
+        self.request.recv(65536)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+        self.request.sendall(head + b'{"hosts": [')
+
+
+@contextmanager
+def breaking_off() -> Iterator[str]:
+    """The address of a server whose answers break off."""
+    with ThreadingTCPServer(("127.0.0.1", 0), BreaksOff) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+def test_an_answer_that_breaks_off_is_told(site: Site, open_tab: OpenTab) -> None:
+    """It is no faulty answer, and half of it is not shown; the next one is."""
+    site.start("ingest")
+    site.start("query")
+    site.push([{"measurement": "mem", "tags": {"host": HOST}, "fields": {"used_percent": 50}}])
+    page = open_tab("about:blank", may_fail=True)
+    with breaking_off() as address:
+        page.route("**/api/v1/hosts", lambda route: route.continue_(url=address))
+        page.goto(site.url)
+        expect(page.get_by_role("alert")).to_contain_text("GET api/v1/hosts: 200, and the answer broke off")
+        expect(page.locator("tbody tr")).to_have_count(0)
+        page.unroute("**/api/v1/hosts")
+        expect(page.locator("tbody th")).to_have_text(HOST)
+        expect(page.get_by_role("alert")).to_be_hidden()
