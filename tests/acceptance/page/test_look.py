@@ -17,7 +17,7 @@ LONG = "x" * 255
 VIEWS = {
     "fleet": ("#/", "tbody tr"),
     "host": ("#/hosts/web-2", "canvas"),
-    "explorer": ("#/explore?measurement=cpu&field=usage_user", ".answer tbody tr"),
+    "explorer": ("#/explore?measurement=cpu&field=usage_user&field=usage_system", ".answer tbody tr"),
 }
 """Each view's address, and what it has when it is filled."""
 
@@ -112,6 +112,20 @@ def test_a_phone_shows_what_matters(small: Site, open_tab: OpenTab) -> None:
     page.goto(f"{small.url}#/hosts/web-2")
     expect(page.locator(".legend").filter(has_text=LONG)).to_be_visible()
     page.wait_for_function("document.documentElement.scrollWidth <= 360")
+
+
+def test_what_is_wider_than_a_phone_scrolls_by_itself(small: Site, open_tab: OpenTab) -> None:
+    """The explorer's table, curl and SQL are boxes with names that the keyboard reaches; the page stays where it is."""
+    page = filled(small, open_tab, "explorer", viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
+    for name in ("Answer", "curl, text", "SQL, text"):
+        box = page.get_by_role("group", name=name, exact=True)
+        box.focus()
+        expect(box).to_be_focused()
+        assert box.evaluate("box => box.scrollWidth > box.clientWidth"), name
+        before = box.evaluate("box => box.scrollLeft")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("before => document.activeElement.scrollLeft > before", arg=before)
+    assert page.evaluate("[document.documentElement.scrollWidth, scrollX]") == [360, 0]
 
 
 def test_the_page_is_light(small: Site, open_tab: OpenTab) -> None:
