@@ -174,8 +174,8 @@ class Database:
             return limits.too_slow(settings)
         if isinstance(error, psycopg.errors.NumericValueOutOfRange):
             return BadRequest(
-                "fn: the sum of these points is beyond double precision (1.8e308); allowed: a shorter range, "
-                "fewer series, or another function",
+                "fn: what is computed of these points is beyond double precision (5e-324 to 1.8e308); allowed: "
+                "a shorter range, fewer series, or another function",
                 parameter="fn",
             )
         if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):

@@ -23,7 +23,7 @@ from typing import Any
 import orjson
 import uvloop
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.log import server_logger
 from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
@@ -91,6 +91,8 @@ def _explain_error(
         told = error_body("internal error", UNEXPECTED)
         if status < 500:
             reason = QUOTED.split((message or "").strip(), 1)[0]
+            if isinstance(exc, LineTooLong):
+                reason = f"its URL or a header is longer than {exc.args[1]} bytes; what is long fits into a POST's body"
             told = error_body(CODES.get(status, "invalid"), f"the request cannot be read as HTTP: {reason}")
         response.body = orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
         response.content_type, response.charset = "application/json", None

@@ -120,8 +120,10 @@ async def test_all_functions_of_one_point(query: Query, stored: Database) -> Non
 
 
 async def test_functions_of_numbers_near_the_bounds_of_doubles(query: Query, stored: Database) -> None:
-    """A percentile or a growth past double precision is refused as a sum is, with the parameter."""
-    stored.store("m", points("a", -1.7e308, 1.7e308))
-    for fn in ("delta", "increase", "rate", "stddev"):
-        refusal = await query.refused(**ask(fn).parameters("m"))
-        assert refusal["parameter"] == "fn", refusal
+    """A growth past double precision, or a share too small for it, is refused as a sum is, with the parameter."""
+    stored.store("m", [*points("a", -1.7e308, 1.7e308), *points("b", 0.0, 0.0, 5e-324)])
+    for host, fns in (("a", ("delta", "increase", "rate", "stddev")), ("b", ("avg", "rate"))):
+        for fn in fns:
+            refusal = await query.refused(**ask(fn).parameters("m") | {"match": f"host={host}"})
+            assert refusal["parameter"] == "fn", refusal
+            assert "beyond double precision (5e-324 to 1.8e308)" in refusal["message"]

@@ -113,6 +113,7 @@ async def test_a_long_url_is_read_up_to_its_bound(query: Query) -> None:
     assert (await query.get("/api/v1/aggregate", {"metric": "m.f", "match": matchers}))[0] == 404
     async with query.client.get(f"{query.url}/api/v1/aggregate?metric={'x' * 33_000}") as response:
         assert response.status == 400
+        assert "longer than 32768 bytes; what is long fits into a POST" in (await response.json())["message"]
     assert (await query.get("/readyz"))[0] == 200
 
 

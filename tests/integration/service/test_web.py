@@ -17,7 +17,7 @@ from service.errors import BadRequest, Unavailable
 from service.web import Shell, create_app
 
 DEADLINE_SECONDS = 30
-TOO_LONG = "Got more than 8190 bytes when reading"
+TOO_LONG = "its URL or a header is longer than 8190 bytes; what is long fits into a POST's body"
 PLAIN_ERROR = "an unexpected error; the service's log has it"
 
 
