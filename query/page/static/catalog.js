@@ -23,13 +23,12 @@ export class Catalog {
     return (await this.#ask("api/v1/fields", { measurement }, NAMES_MS, signal)).fields;
   }
 
-  /** The tags that series of a measurement have; none when there is no such measurement. */
+  /** The tags that series of a measurement have, `{tag, series}`; none when there is no such measurement. */
   async tags(measurement, signal) {
     if (!(await this.measurements(signal)).includes(measurement)) {
       return [];
     }
-    const answer = await this.#ask("api/v1/tags", { measurement }, NAMES_MS, signal);
-    return answer.tags.map((one) => one.tag);
+    return (await this.#ask("api/v1/tags", { measurement }, NAMES_MS, signal)).tags;
   }
 
   /** The names of the measurements that a host has sent. */

@@ -84,15 +84,16 @@ export class ExploreForm {
   }
 
   /**
-   * Offers the fields and the tags of the measurement, the question's checked; returns what it holds then. What the
-   * question wants and is not there is offered as well: the service says that there is no such field.
+   * Offers the fields (names) and the tags (`{tag, series}`) of the measurement, the question's checked; returns what
+   * it holds then. What the question wants and is not there is offered as well: the service says that there is no such
+   * field.
    */
   offerNames(fields, tags) {
     const { fields: wanted } = this.#question;
-    const by = split(this.#question.by ?? usualBy(tags));
+    const by = split(this.#question.by ?? usualBy(tags, this.#question.match));
     const usual = [fields.find((name) => TELLING.has(name)) ?? fields[0]].filter(Boolean);
     const isAnother = fill(this.#fields, [...new Set([...fields, ...wanted])], wanted.length > 0 ? wanted : usual);
-    fill(this.#tags, [...new Set([...tags, ...by])], by);
+    fill(this.#tags, [...new Set([...tags.map((one) => one.tag), ...by])], by);
     if (isAnother) {
       this.#narrow.hidden = fields.length <= MANY_FIELDS;
       this.#narrow.value = "";

@@ -21,6 +21,7 @@ async function panelOf(measurement, catalog, signal) {
     measurement,
     fields: fields.slice(0, FIELDS).map((one) => one.field),
     by: tags
+      .map((one) => one.tag)
       .filter((tag) => !HOST_TAGS.has(tag)) // which tell nothing apart on a host's page
       .slice(0, TAGS)
       .join(","),

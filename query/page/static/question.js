@@ -4,6 +4,7 @@ const HOST = "host";
 /** Tags that ingest takes a host's name from. */
 export const HOST_TAGS = new Set([HOST, "hostname", "host.name", "instance"]);
 const METRIC_TAG = "__name__";
+const MANY_SERIES = 2000;
 
 export const FUNCTIONS = "avg min max sum count first last stddev median p90 p95 p99 rate increase delta".split(" ");
 
@@ -71,12 +72,18 @@ export function toRequest({ measurement, fields, fn, by, step, start, match }) {
   return { metric: fields.map((field) => `${measurement}.${field}`), fn, by, step, start, match };
 }
 
-/** What is grouped by unless somebody says so: hosts, or what else tells series apart. */
-export function usualBy(tags) {
-  if (tags.includes(METRIC_TAG)) {
+/**
+ * What is grouped by unless somebody says so: hosts, or what else tells series apart. Of thousands of series that no
+ * matcher narrows nothing, since an hour of a curve for each is more than an answer may have.
+ */
+export function usualBy(tags, match) {
+  const names = tags.map((one) => one.tag);
+  if (names.includes(METRIC_TAG)) {
     return METRIC_TAG; // samples of Prometheus, which are of another kind for each name
   }
-  return tags.some((tag) => HOST_TAGS.has(tag)) ? HOST : (tags[0] ?? "");
+  const usual = names.some((name) => HOST_TAGS.has(name)) ? HOST : names[0];
+  const series = tags.find((one) => one.tag === usual)?.series ?? 0;
+  return usual === undefined || (series > MANY_SERIES && match.length === 0) ? "" : usual;
 }
 
 /** The tags of a list with commas. */

@@ -145,3 +145,13 @@ def test_a_hosts_name_is_only_ever_text(fleet: Site, open_tab: OpenTab) -> None:
     expect(page.locator(".answer tbody tr").first).to_contain_text(HARMFUL)
     assert page.locator("img").count() == 0
     assert "harmed" not in page.title()
+
+
+def test_thousands_of_hosts_are_explored_together(fleet: Site, open_tab: OpenTab) -> None:
+    """A curve for each would be more than an answer may have, so that nothing is grouped by unless somebody says so."""
+    page = open_tab(f"{fleet.url}#/explore?measurement=cpu")
+    expect(page.get_by_role("figure").first).to_be_visible()
+    boxes = page.get_by_role("group", name="Group by")
+    expect(boxes.get_by_label("host", exact=True)).not_to_be_checked()
+    few = open_tab(f"{fleet.url}#/explore?measurement=system")
+    expect(few.get_by_role("group", name="Group by").get_by_label("host", exact=True)).to_be_checked()
