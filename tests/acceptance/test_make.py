@@ -14,6 +14,8 @@ from tests.conftest import DEADLINE_SECONDS, ROOT
 
 NEEDS = "installing what Tidemark needs into .venv\n"
 CHECKS = "installing what its checks need into .venv\n"
+OF_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS"}
+"""What a make, which may be running these tests, tells those that it runs."""
 
 
 @pytest.fixture
@@ -32,6 +34,7 @@ def make(clone: Path, target: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         ["make", f"PYTHON={sys.executable}", target],
         cwd=clone,
+        env={name: value for name, value in os.environ.items() if name not in OF_MAKE},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

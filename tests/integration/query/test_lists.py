@@ -1,60 +1,21 @@
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from yarl import URL
 
-from tests.integration.query.conftest import DEADLINE_SECONDS, Database, Query, ServeQuery
+from tests.integration.query.conftest import Database, Query, ServeQuery
+from tests.integration.query.listing import HOUR, NOW, PATHS, iso, listed, member, names, point, store_fleet
 from tests.integration.query.reference import Point
-
-NOW = datetime.now(UTC).replace(microsecond=0)
-HOUR = timedelta(hours=1)
-PATHS = ("last", "measurements", "fields", "tags", "tags/host/values", "series", "hosts")
-
-
-def member(path: str) -> str:
-    """What the list is called in its answer."""
-    return "series" if path == "last" else path.rsplit("/", 1)[-1]
-
-
-def point(ago: timedelta, **tags: str) -> Point:
-    """A point with these tags, some time ago."""
-    return Point(tuple(sorted(tags.items())), NOW - ago, {"v": 1.0})
-
-
-def iso(moment: datetime) -> str:
-    """A moment as answers write it."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-async def listed(query: Query, path: str, **parameters: Any) -> Any:
-    """The entries of a list that succeeds."""
-    status, answer = await query.get(f"/api/v1/{path}", parameters)
-    assert status == 200, answer
-    return answer[member(path)]
-
-
-async def names(query: Query, path: str, name: str, **parameters: Any) -> list[Any]:
-    """One member of each entry."""
-    return [entry[name] for entry in await listed(query, path, **parameters)]
 
 
 @pytest.fixture
 def fleet(stored: Database) -> Database:
-    """Three hosts in two measurements: `a` seen lately, `b` two hours ago, `c` three days ago."""
-    stored.store(
-        "cpu",
-        [
-            point(HOUR / 60, host="a", region="eu", core="0"),
-            point(2 * HOUR, host="b", region="us", core="0"),
-            point(72 * HOUR, host="c", region="eu", core="1"),
-        ],
-    )
-    stored.store("mem", [point(HOUR, host="a", region="eu"), point(72 * HOUR, hostname="c")])
+    """Three hosts in two measurements."""
+    store_fleet(stored)
     return stored
 
 
@@ -269,64 +230,6 @@ async def test_fields_that_are_one_metric_stay_together(query: Query, stored: Da
     _, answer = await query.get("/api/v1/fields", {"limit": 1})
     assert [entry["metric"] for entry in answer["fields"]] == ["a.b.c", "a.b.c"]
     assert await names(query, "fields", "metric", limit=1, after=answer["next"]) == ["a.b.d"]
-
-
-async def test_search_by_a_part_of_a_name(query: Query, fleet: Database) -> None:
-    """A search finds the names that have the text, in any case, and no others although they are like it."""
-    fleet.store("cpu", [point(HOUR, host=f"web-{number}", rack="R_1%") for number in range(20)])
-    assert await names(query, "hosts", "host", search="EB-1") == [f"web-{n}" for n in (1, *range(10, 20))]
-    assert await names(query, "hosts", "host", search="web-7") == ["web-7"]
-    assert await names(query, "measurements", "measurement", search="cp") == ["cpu"]
-    assert await names(query, "fields", "metric", search="U.V") == ["cpu.v"]
-    assert await names(query, "tags", "tag", search="host") == ["host", "hostname"]
-    assert await names(query, "tags/rack/values", "value", search="_1%") == ["R_1%"]
-    assert await names(query, "series", "host", search="web-7") == ["web-7"]
-    assert await names(query, "series", "measurement", search="mem") == ["mem", "mem"]
-    assert await names(query, "last", "host", search="WEB-7") == ["web-7"]
-    assert await names(query, "last", "host", search="mem", since="-7d", limit=1) == ["a"]
-    _, answer = await query.get("/api/v1/hosts", {"search": "web", "limit": 2, "after": "web-1"})
-    assert [entry["host"] for entry in answer["hosts"]] == ["web-10", "web-11"]
-    assert (answer["next"], answer["matched"]) == ("web-11", "part")
-
-
-async def test_search_forgives_a_typo(query: Query, stored: Database) -> None:
-    """When no name has the text, the names that are most like it are found, and the answer says so."""
-    stored.store("weather", [point(HOUR, host="database-primary"), point(HOUR, host="webserver-12")])
-    stored.store("diskio", [point(HOUR, host="webserver-13")])
-    for path, name, typo, meant in (
-        ("hosts", "host", "databse", "database-primary"),
-        ("hosts", "host", "webservr-12", "webserver-12"),
-        ("measurements", "measurement", "wheather", "weather"),
-        ("measurements", "measurement", "disk_io", "diskio"),
-        ("tags", "tag", "hots", "host"),
-        ("tags/host/values", "value", "primry", "database-primary"),
-        ("series", "host", "weathr databasee", "database-primary"),
-        ("last", "host", "databse", "database-primary"),
-    ):
-        status, answer = await query.get(f"/api/v1/{path}", {"search": typo})
-        entries = [entry[name] for entry in answer[member(path)]]
-        assert (status, answer["matched"]) == (200, "likeness")
-        assert meant in entries, (typo, entries)
-    status, answer = await query.get("/api/v1/hosts", {"search": "zzz"})
-    assert (status, answer) == (200, {"since": answer["since"], "hosts": [], "next": None, "matched": None})
-
-
-async def test_without_pg_trgm_a_search_finds_parts(database: str, stored: Database, serve_query: ServeQuery) -> None:
-    """Where the extension is not there, parts are found as ever; a search that finds nothing says what is missing."""
-    stored.store("cpu", [point(HOUR, host="web-1")])
-    stored.execute("DROP EXTENSION pg_trgm")
-    query = await serve_query(database)
-    await query.until_ready()
-    assert await names(query, "hosts", "host", search="web") == ["web-1"]
-    status, answer = await query.get("/api/v1/hosts", {"search": "wbe"})
-    assert (status, answer["hosts"]) == (200, [])
-    assert "pg_trgm" in answer["warnings"][0]
-    assert (await query.get("/api/v1/status"))[1]["search"] == "part"
-    stored.execute("CREATE EXTENSION pg_trgm")
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while (await query.get("/api/v1/status"))[1]["search"] != "likeness":  # noqa: ASYNC110 - it happens behind HTTP
-            await asyncio.sleep(0.02)
-    assert await names(query, "hosts", "host", search="wbe-1") == ["web-1"]
 
 
 async def test_an_unknown_measurement_is_not_found(query: Query, stored: Database) -> None:
