@@ -6,9 +6,9 @@ All hold the same lines, and are asked the same questions of `bench.questions`, 
 hosts and times: all questions of a kind in a row, one system after the other, as TSBS does. What is told is the median,
 in milliseconds, until the whole answer was there. *cold* is the first time that a question is asked, with no cache of
 answers, *again* the same question once more, with one. With `--pause` there are so many seconds before each question:
-processors sleep by then, and must be woken at every step on an answer's way. The answers to the first question of each
-kind are compared, cell by cell. With `DATABASE_URL` Tidemark's database is a new one on that server, which may be of
-the community edition: then it is compressed and rolled up before it is asked.
+processors sleep by then, and must be woken at every step on an answer's way. Before the questions of a kind comes one
+more, which is not counted: the answers to it are compared, cell by cell. With `DATABASE_URL` Tidemark's database is a
+new one on that server, which may be of the community edition: then it is compressed and rolled up before it is asked.
 """
 
 from __future__ import annotations
@@ -159,35 +159,32 @@ def fill(found: Sequence[systems.System], folder: Path, data: Data) -> None:
 def of_kind(kind: Kind, options: Options, asked: Sequence[Asked]) -> Figures:
     """Ask everybody the same questions: the medians in milliseconds, and whether the answers agree."""
     chance = random.Random(kind.name)
-    questions = [kind.make(chance, options.data) for _ in range(options.times(kind))]
+    first, *questions = [kind.make(chance, options.data) for _ in range(options.times(kind) + 1)]
     ms: dict[str, float] = {}
     answers: dict[str, Cells] = {}
     for one in asked:
-        seconds, first = in_a_row(one, questions, options.pause)
-        ms[one.name] = statistics.median(seconds) * 1000
+        _, answer = one.ask(first)
         if one.is_compared:
-            answers[one.name] = one.cells(questions[0], first)
+            answers[one.name] = one.cells(first, answer)
+        ms[one.name] = statistics.median(in_a_row(one, questions, options.pause)) * 1000
     different: list[str] = []
     for other, cells in answers.items():
-        within = questions[0].whole if other.startswith("victoria") else None
+        within = first.whole if other.startswith("victoria") else None
         if fault := difference(answers["psql"], cells, within):
             different.append(f"{other}: {fault}")
     _say(f"{kind.name}: " + ", ".join(f"{name} {one:.1f}" for name, one in ms.items()))
     return {"ms": ms, "different": different}
 
 
-def in_a_row(one: Asked, questions: Sequence[Question], pause: float) -> tuple[list[float], Any]:
-    """Put questions to one: the seconds that each took, and the first answer."""
+def in_a_row(one: Asked, questions: Sequence[Question], pause: float) -> list[float]:
+    """Put questions to one: the seconds that each took."""
     seconds: list[float] = []
-    first: Any = None
     for question in questions:
         if one.name.endswith("again"):
             one.ask(question)
         time.sleep(pause)
-        took, answer = one.ask(question)
-        first = answer if not seconds else first
-        seconds.append(took)
-    return seconds, first
+        seconds.append(one.ask(question)[0])
+    return seconds
 
 
 def difference(wanted: Cells, found: Cells, within: Window | None) -> str | None:
