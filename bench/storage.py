@@ -220,9 +220,19 @@ def run_jobs(connection: Connection, measurement: str, job: str) -> float:
     for (job_id,) in jobs:
         connection.execute("CALL public.run_job(%s)", (job_id,))
     seconds = time.perf_counter() - began
-    for repeat in rollups.unsettled(connection):
-        rollups.settle(connection, repeat)
+    while not _settled(connection):
+        pass
     return seconds
+
+
+def _settled(connection: Connection) -> bool:
+    """Settle what was refreshed; False when the server, whose own jobs do the same, has ended this in favour of one."""
+    try:
+        for repeat in rollups.unsettled(connection):
+            rollups.settle(connection, repeat)
+    except psycopg.errors.DeadlockDetected:
+        return False
+    return True
 
 
 def _size(connection: Connection, points: Points) -> int:
