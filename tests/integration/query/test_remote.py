@@ -13,7 +13,7 @@ from redis import Redis
 
 from tests.integration.conftest import ServeIngest
 from tests.integration.query.conftest import DEADLINE_SECONDS, Database, Query, ServeQuery
-from tests.integration.query.panels import ask, is_same, points, window
+from tests.integration.query.panels import Asked, ask, is_same, points, window
 from tests.redis_server import RedisServer, redis_server
 
 
@@ -50,6 +50,15 @@ async def until_reused(query: Query, asked: dict[str, Any], outcome: str) -> Non
     async with asyncio.timeout(DEADLINE_SECONDS):
         while (await ask(query, **asked)).reuse != outcome:  # noqa: ASYNC110 - it happens behind HTTP
             await asyncio.sleep(0.02)
+
+
+async def kept(query: Query, client: Redis, asked: dict[str, Any]) -> tuple[Asked, list[bytes | str]]:
+    """An answer whose windows are in Redis by now, and all keys that are there."""
+    first = await ask(query, **asked)
+    await until_reused(query, asked, "hit")
+    keys = client.keys("*")
+    assert isinstance(keys, list)
+    return first, keys
 
 
 async def test_processes_share_what_they_keep(
@@ -106,11 +115,8 @@ async def test_a_dead_redis_breaks_nothing(query: Query, redis: RedisServer) -> 
 async def test_what_others_have_written_is_not_read(query: Query, redis: RedisServer) -> None:
     """Something else under one of our keys is computed anew, and counted."""
     asked = panel()
-    first = await ask(query, **asked)
-    await until_reused(query, asked, "hit")
     with Redis.from_url(redis.url) as client:
-        keys = client.keys("*")
-        assert isinstance(keys, list)
+        first, keys = await kept(query, client, asked)
         assert len(keys) >= 45
         for key, rubbish in zip(keys, [b"", b"\0", b"[]", b"{}\n[]", b'["",1]\n'] * 20, strict=False):
             client.set(key, rubbish)
@@ -123,11 +129,8 @@ async def test_what_others_have_written_is_not_read(query: Query, redis: RedisSe
 async def test_what_is_under_another_key_is_not_read(query: Query, redis: RedisServer) -> None:
     """Windows that have come to each other's places are computed anew: none is taken for another."""
     asked = panel()
-    first = await ask(query, **asked)
-    await until_reused(query, asked, "hit")
     with Redis.from_url(redis.url) as client:
-        keys = client.keys("*")
-        assert isinstance(keys, list)
+        first, keys = await kept(query, client, asked)
         values = [client.get(key) for key in keys]
         for key, value in zip(keys, [*values[1:], values[0]], strict=True):
             assert isinstance(value, bytes)
