@@ -66,6 +66,6 @@ async def look(servers: Servers, measurement_id: int, since: int, times: Range) 
     """What the server that answers sees now: of changes those by transactions from `since` on that meet `times`."""
     start, end = times
     parameters = {"measurement": measurement_id, "since": str(since), "start": start, "end": end, "limit": MOST_CHANGES}
-    rows = await servers.fetch("changes", SEEN, parameters)
+    rows = await servers.fetch("changes", SEEN, parameters, is_light=True)
     epoch, xmin, at, raw_from = rows[0][:4]
     return Seen(epoch, xmin, at, raw_from, [Change(*row[4:]) for row in rows if row[4] is not None])

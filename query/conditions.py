@@ -32,13 +32,15 @@ class Statement:
 
     text: sql.SQL | sql.Composed
     parameters: dict[str, Any]
+    is_light: bool = False
+    """Whether to plan it is a good part of what it costs, so that its plan is kept."""
 
 
 class Form(NamedTuple):
     """What the text of a matcher's condition depends on."""
 
-    way: Literal["host", "contains", "list", "compared"]
-    """The first two find their index."""
+    way: Literal["host", "hosts", "contains", "contains_any", "list", "compared"]
+    """The first four find their index."""
     operator: Operator
     is_host: bool
 
@@ -90,7 +92,9 @@ def values_of(match: Sequence[Matcher]) -> dict[str, Any]:
         found |= {f"tag_{number}": matcher.tag, value: matcher.value}
         if form.way == "contains":
             found[value] = Jsonb({matcher.tag: matcher.value})
-        elif form.way == "list":
+        elif form.way == "contains_any":
+            found[value] = [Jsonb({matcher.tag: one}) for one in matcher.value.split("|")]
+        elif form.way in ("hosts", "list"):
             found[value] = matcher.value.split("|")
         elif matcher.is_regex:
             found[value] = anchored(matcher.value)
@@ -101,15 +105,23 @@ def _form(matcher: Matcher) -> Form:
     is_host = matcher.tag == HOST
     if matcher.operator == "=" and matcher.value:
         return Form("host" if is_host else "contains", matcher.operator, is_host)
-    return Form("list" if is_list(matcher) else "compared", matcher.operator, is_host)
+    if not is_list(matcher):
+        return Form("compared", matcher.operator, is_host)
+    if matcher.operator == "=~" and "" not in matcher.value.split("|"):
+        return Form("hosts" if is_host else "contains_any", matcher.operator, is_host)
+    return Form("list", matcher.operator, is_host)
 
 
 def _condition(number: int, form: Form) -> sql.Composed:
     tag, value = tag_value(f"tag_{number}", is_host=form.is_host), sql.Placeholder(f"match_{number}")
     if form.way == "host":
         return sql.SQL("s.host = {}").format(value)
+    if form.way == "hosts":
+        return sql.SQL("s.host = ANY ({})").format(value)
     if form.way == "contains":
         return sql.SQL("s.tags @> {}").format(value)
+    if form.way == "contains_any":
+        return sql.SQL("s.tags @> ANY ({}::jsonb[])").format(value)
     if form.way == "list":
         # Comparing with a list takes a fraction of what the expression would, for each series there is.
         return sql.SQL("{} = ANY ({})" if form.operator == "=~" else "{} <> ALL ({})").format(tag, value)

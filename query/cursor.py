@@ -1,7 +1,8 @@
 """A cursor that gives what a running statement has sent so far by the batch.
 
 The driver's own `stream` hands on each row by itself. To hand it on costs as much as to read it, where there are
-hundreds of thousands. How a statement is sent, read and ended is the driver's, by what its own `stream` is made of.
+hundreds of thousands. Nor does it prepare statements, which `execute` does. How a statement is sent, prepared, read and
+ended is the driver's, by what its own `stream` and `execute` are made of.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from contextlib import suppress
 from typing import Any
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg import errors, generators
+from psycopg._preparing import Prepare
+from psycopg.abc import PQGen, Query
+from psycopg.pq import ExecStatus, TransactionStatus
 
 from query.tables import Batches, Row
 
@@ -23,14 +27,17 @@ END_SECONDS = 5.0
 class BatchCursor(psycopg.AsyncCursor[Row]):
     """A cursor whose `batches` are to be closed by whoever stops before their end."""
 
-    async def batches(self, statement: psycopg.abc.Query, parameters: Mapping[str, Any] | None, size: int) -> Batches:
+    async def batches(
+        self, statement: Query, parameters: Mapping[str, Any] | None, size: int, *, prepare: bool = False
+    ) -> Batches:
         """The rows of a statement, in binary, at most `size` at a time; no batch where there is no row.
 
-        Raises as the driver does. A statement whose rows are not all read is cancelled in the end.
+        One to `prepare` is, when it has come often enough on the connection. Raises as the driver does. A statement
+        whose rows are not all read is cancelled in the end.
         """
         async with self._conn.lock:
             try:
-                await self._conn.wait(self._stream_send_gen(statement, parameters, binary=True, size=size))
+                await self._conn.wait(self._sent(statement, parameters, size, prepare))
                 is_first = True
                 while result := await self._conn.wait(self._stream_fetchone_gen(is_first)):
                     is_first = False
@@ -41,6 +48,30 @@ class BatchCursor(psycopg.AsyncCursor[Row]):
                     with suppress(TimeoutError):  # then the driver has closed the connection
                         async with asyncio.timeout(END_SECONDS):
                             await self._end()
+
+    def _sent(self, statement: Query, parameters: Mapping[str, Any] | None, size: int, prepare: bool) -> PQGen[None]:
+        if not prepare:
+            yield from self._stream_send_gen(statement, parameters, binary=True, size=size)
+            return
+        yield from self._start_query(statement)
+        query = self._convert_query(statement, parameters)
+        how, name = self._get_prepared(query)
+        if how is Prepare.SHOULD:
+            self._send_prepare(name, query)
+            (result,) = yield from generators.execute(self._pgconn)
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise errors.error_from_result(result, encoding=self._encoding)
+        known = self._conn._prepared
+        known.maybe_add_to_cache(query, how, name)
+        known._rotate()
+        yield from known.maintain_gen(self._conn)
+        if how is Prepare.NO:
+            self._execute_send(query, binary=True, force_extended=True)
+        else:
+            self._send_query_prepared(name, query, binary=True)
+        self._pgconn.set_chunked_rows_mode(size)
+        self._last_query = statement
+        yield from generators.send(self._pgconn)
 
     async def _end(self) -> None:
         """Cancel the statement and read what is left of it: else the connection would be of no use to the next."""

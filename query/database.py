@@ -31,19 +31,37 @@ from query.assumptions import Changed
 from query.cursor import BatchCursor
 from query.instruments import Instruments
 from query.settings import QuerySettings
-from query.tables import BATCH_ROWS, Batches
+from query.tables import BATCH_ROWS, Batches, Row
 from query.watch import ROLE, Watch, summary
 from service import logs
 from service.errors import BadRequest, HttpError, Unavailable
 
 log = logs.get(__name__)
 
+PREPARED_AFTER = 1
+"""So often a light statement comes on a connection before it is prepared."""
 POOL_RETRY_SECONDS = 2.0
 """How long the pool tries a failed connection again by itself; the next request makes it begin anew."""
 
 Query = sql.SQL | sql.Composed | LiteralString
 
 T = TypeVar("T")
+
+
+class Connection(psycopg.AsyncConnection[Row]):
+    """A connection that keeps the plans of light statements, and of no others."""
+
+    _keeps_plans = False
+
+    async def keep_plans(self, *, wanted: bool) -> None:
+        """Have the next statements planned without their values, so that a plan serves again, or each with its own.
+
+        Left to itself the server plans a light statement anew each time, since it thinks little of what that costs.
+        Another's plan must be of its own range of time: only so are the other chunks left out.
+        """
+        if wanted != self._keeps_plans:
+            await self.execute("SET plan_cache_mode TO force_generic_plan" if wanted else "RESET plan_cache_mode")
+            self._keeps_plans = wanted
 
 
 class Database:
@@ -62,15 +80,15 @@ class Database:
         self._instruments = instruments
         self._pool = AsyncConnectionPool(
             address,
-            # A plan is made for each statement's own range of time: only so are the other chunks left out.
-            kwargs={"autocommit": True, "prepare_threshold": None},
+            connection_class=Connection,
+            kwargs={"autocommit": True, "prepare_threshold": PREPARED_AFTER if settings.prepared_statements else None},
             open=False,
             min_size=1,
             max_size=settings.connections,
             max_waiting=settings.max_waiting,
             timeout=settings.wait_seconds,
             reconnect_timeout=POOL_RETRY_SECONDS,
-            configure=_configured,
+            configure=self._configure,
             check=self._check,
             name=name,
         )
@@ -90,9 +108,9 @@ class Database:
                 await watch
 
     async def fetch(
-        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None
+        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None, *, is_light: bool = False
     ) -> list[tuple[Any, ...]]:
-        """All rows of a statement; `name` is for the instruments.
+        """All rows of a statement; `name` is for the instruments. The plan of a light one is kept.
 
         Raises `Unavailable`, or `BadRequest` where the client can ask for less; other faults as psycopg does.
         When the caller is cancelled, so is the statement.
@@ -102,23 +120,27 @@ class Database:
             self._pool.connection() as connection,
             connection.cursor(binary=True) as cursor,
         ):
-            await self._heard(cursor.execute(statement, parameters))
+            await self._heard(connection.keep_plans(wanted=is_light and self._settings.prepared_statements > 0))
+            await self._heard(cursor.execute(statement, parameters, prepare=None if is_light else False))
             rows = await cursor.fetchall()
         self._instruments.rows.labels(name).inc(len(rows))
         return rows
 
-    async def stream(self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None) -> Batches:
+    async def stream(
+        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None, *, is_light: bool = False
+    ) -> Batches:
         """The rows of a statement in batches, as the server makes them: never all of them are in memory.
 
-        Raises as `fetch` does, also in the middle. The connection is in use until the end: who stops before it must
-        close the generator, which cancels the statement.
+        The plan of a light one is kept. Raises as `fetch` does, also in the middle. The connection is in use until the
+        end: who stops before it must close the generator, which cancels the statement.
         """
         async with (
             self._measured(name),
             self._pool.connection() as connection,
             BatchCursor(connection) as cursor,
-            aclosing(cursor.batches(statement, parameters, BATCH_ROWS)) as batches,
+            aclosing(cursor.batches(statement, parameters, BATCH_ROWS, prepare=is_light)) as batches,
         ):
+            await self._heard(connection.keep_plans(wanted=is_light and self._settings.prepared_statements > 0))
             while (batch := await self._heard(anext(batches, None))) is not None:
                 self._instruments.rows.labels(name).inc(len(batch))
                 yield batch
@@ -152,6 +174,11 @@ class Database:
             reason = f"nothing was heard from it for {self._patience_seconds:g} s"
             log.warning("the database failed a statement", server=self.name, sqlstate=None, error=reason)
             raise Unavailable(f"the database failed: {reason}") from None
+
+    async def _configure(self, connection: Connection) -> None:
+        # The reader of JSON, as tags are, that is there takes several times as long.
+        set_json_loads(orjson.loads, connection)
+        connection.prepared_max = self._settings.prepared_statements
 
     async def _check(self, connection: psycopg.AsyncConnection) -> None:
         """Called by the pool before it lends a connection; it lends another when this one is dead.
@@ -193,11 +220,6 @@ class Database:
             log.warning("the database failed a statement", server=self.name, sqlstate=error.sqlstate, error=reason)
             return Unavailable(f"the database failed: {reason}")
         return None
-
-
-async def _configured(connection: psycopg.AsyncConnection) -> None:
-    """Read JSON, as tags are, by orjson: the reader that is there takes several times as long."""
-    set_json_loads(orjson.loads, connection)
 
 
 def _has_news(connection: psycopg.AsyncConnection) -> bool:

@@ -34,6 +34,11 @@ def whole(ranges: Iterable[Range], width: timedelta) -> list[Range]:
     return [one for one in shrunk if one[0] < one[1]]
 
 
+def around(start: datetime, end: datetime, width: timedelta) -> Range:
+    """The whole buckets of `width` that hold a range."""
+    return _down(start, width), _up(end, width)
+
+
 def buckets_around(moments: Iterable[datetime], width: timedelta) -> list[Range]:
     """The buckets that begin before one of `moments` and end after it."""
     starts = dict.fromkeys(_down(moment, width) for moment in moments if _down(moment, width) != moment)

@@ -90,7 +90,7 @@ class Reader:
         return await self._catalog.fields_of(measurement), columns
 
     async def _point_rows(self, statement: Statement, page: Page, assumed: Assumption | None) -> Batches:
-        rows = self._database.stream("points", statement.text, statement.parameters)
+        rows = self._database.stream("points", statement.text, statement.parameters, is_light=statement.is_light)
         async with aclosing(rows if assumed is None else checked(rows, assumed)) as batches:
             async for batch in batches:
                 yield page.take(batch)

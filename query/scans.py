@@ -10,6 +10,7 @@ from query.conditions import identifier
 from query.functions import PARTS, ROLLED_UP_PARTS, recipe
 from query.planner import Source
 from query.shape import Shape
+from query.steps import ORIGIN
 
 COMMA = sql.SQL(", ")
 NOTHING = sql.SQL("")
@@ -18,9 +19,9 @@ SCAN = sql.SQL("""
     SELECT {columns} FROM {source} WHERE {time} >= {start} AND {time} < {end} AND ({present}){chosen} {grouping}
 """)
 
-# The same moment, but nothing that TimescaleDB knows to be in the order of time: it would merge the compressed batches
-# of all series, point by point, to group what is sorted, which takes thrice as long as to group what is not.
-UNSORTED = sql.SQL("greatest({}, '-infinity'::timestamptz) AS bucket")
+# What time_bucket gives, but TimescaleDB does not know it to be in the order of time: it would merge the compressed
+# batches of all series, point by point, to group what is sorted, which takes thrice as long as to group what is not.
+UNSORTED = sql.SQL("date_bin({}, {}, {})")
 
 # A group is known by the first of its series.
 GROUPS = sql.SQL("""
@@ -52,7 +53,8 @@ def alias(part: str, field: int) -> sql.Identifier:
 class Scans:
     """Composes the scans of a shape; all have the same columns, so that they can be put together.
 
-    `tags` are those of a row s of catalog.series to group by; `chosen` is the condition on the series of a row p.
+    `tags` are those of a row s of catalog.series to group by; `chosen` is what holds, beside its time, for a row p of
+    points that is looked at.
     """
 
     def __init__(self, shape: Shape, tags: sql.Composable, chosen: sql.Composable) -> None:
@@ -77,7 +79,10 @@ class Scans:
             columns.append(sql.SQL("{} AS {}").format(computed, alias("value", number)))
         if self._shape.windows == "none":
             return self._scan(0, source, columns, sql.SQL("HAVING count(*) > 0"))
-        return self._scan(0, source, [UNSORTED.format(self._start(source)), *columns], sql.SQL("GROUP BY 1"))
+        start = self._start(source)
+        if self._shape.windows == "fixed":
+            start = UNSORTED.format(self._value("step"), _time(source), sql.Literal(ORIGIN))
+        return self._scan(0, source, [sql.SQL("{} AS bucket").format(start), *columns], sql.SQL("GROUP BY 1"))
 
     def _parts_by_series(self, number: int, source: Source) -> sql.Composed:
         columns = [sql.SQL("{} AS series_id").format(self._series(source)), self._parts(source)]

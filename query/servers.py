@@ -171,18 +171,21 @@ class Servers:
         return (server.name, *((state.system, state.database) if state else ()))
 
     async def fetch(
-        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None
+        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None, *, is_light: bool = False
     ) -> list[tuple[Any, ...]]:
         """All rows of a statement, as `Database.fetch` has them, from the server that answers this task's request."""
         choice = _CHOICE.get(None)
         if choice is not None and choice.server is self._replica:
             try:
-                return await _while_there(choice.server, choice.server.fetch(name, statement, parameters))
+                asked = choice.server.fetch(name, statement, parameters, is_light=is_light)
+                return await _while_there(choice.server, asked)
             except Unavailable as error:
                 self._leave_replica(choice, error)
-        return await self._primary.fetch(name, statement, parameters)
+        return await self._primary.fetch(name, statement, parameters, is_light=is_light)
 
-    async def stream(self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None) -> Batches:
+    async def stream(
+        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None, *, is_light: bool = False
+    ) -> Batches:
         """The rows of a statement in batches, as `Database.stream` has them, from the same server.
 
         The primary answers for the replica only as long as nothing has come of it.
@@ -190,7 +193,7 @@ class Servers:
         choice = _CHOICE.get(None)
         if choice is not None and choice.server is self._replica:
             is_begun = False
-            batches = choice.server.stream(name, statement, parameters)
+            batches = choice.server.stream(name, statement, parameters, is_light=is_light)
             try:
                 while (batch := await _while_there(choice.server, _next(batches))) is not None:
                     is_begun = True
@@ -203,7 +206,7 @@ class Servers:
                 if is_begun:
                     raise
                 self._leave_replica(choice, error)
-        async with aclosing(self._primary.stream(name, statement, parameters)) as batches:
+        async with aclosing(self._primary.stream(name, statement, parameters, is_light=is_light)) as batches:
             async for batch in batches:
                 yield batch
 

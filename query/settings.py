@@ -38,6 +38,13 @@ class QuerySettings(Settings):
     log_format: LogFormat = Field("text", description="form of the log's lines")
 
     connections: int = Field(8, ge=1, le=1000, description="database connections: statements that run at the same time")
+    prepared_statements: int = Field(
+        50,
+        ge=0,
+        le=1000,
+        description="statements about few hosts whose plans each connection keeps, 200 kB each; 0: none, as for a "
+        "pooler that lends connections by the statement",
+    )
     max_client_connections: int = Field(
         10_000, ge=1, description="connections of clients at a time, idle ones included; one more gets 503"
     )

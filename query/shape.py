@@ -2,7 +2,7 @@
 
 The same is asked again and again, of other hosts and at other times. To compose a text costs more than many an answer,
 so that it is composed once for a shape, which for that reason holds no value. Where a value stands in the text is known
-by its name alone.
+by its name alone. But for the days of a light one (`light`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any, Literal, NamedTuple
 from query.conditions import HOST, Form, forms
 from query.facts import FieldFact
 from query.functions import REACH, fraction, recipe
+from query.light import days
 from query.planner import Plan, Source
+from query.ranges import Range
 from query.steps import FixedWindows
 
 Windows = Literal["none", "fixed", "listed"]
@@ -46,6 +48,8 @@ class Shape:
     """Whether rows tell at their end which points before them they are computed with (`reach`)."""
     looks_far: bool
     """Whether they would, if they could, be computed with points further back."""
+    days: Range | None
+    """In which points are looked at, where the statement is light."""
     prefix: str
     """Of the names of values, where another plan's are in the same statement."""
 
@@ -82,8 +86,15 @@ def shape(plan: Plan, lookback: timedelta, prefix: str = "") -> Shape:
         windows=windows,
         tells_reach=plan.reaches is not None,
         looks_far=plan.reaches is not None and near is not None and plan.reaches < near,
+        days=_days(plan, lookback),
         prefix=prefix,
     )
+
+
+def _days(plan: Plan, lookback: timedelta) -> Range | None:
+    if plan.reaches is not None or any(piece.rollup is not None for piece in plan.pieces):
+        return None
+    return days(plan.request.match, plan.request.start - lookback, plan.request.end)
 
 
 def values(plan: Plan, lookback: timedelta, of: Shape) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from query import conditions
 from query.assumptions import Assumption, Taken
 from query.conditions import Statement, identifier, tag_value
 from query.functions import recipe
+from query.light import during
 from query.planner import Plan
 from query.scans import COMMA, NOTHING, Scans, alias
 from query.shape import Shape, Value, shape, values
@@ -72,10 +73,14 @@ class _Asked:
     taken: Taken | None
 
     @property
+    def shapes(self) -> list[Shape]:
+        """Those of all plans in the text."""
+        return [self.merged] if self.ranking is None else [self.merged, self.ranking]
+
+    @property
     def length(self) -> int:
         """How much the text is made of."""
-        shapes = [one for one in (self.merged, self.ranking) if one is not None]
-        return sum(len(one.sources) * len(one.values) + len(one.by) + len(one.match) for one in shapes)
+        return sum(len(one.sources) * len(one.values) + len(one.by) + len(one.match) for one in self.shapes)
 
 
 def aggregate(plan: Plan, limit: int, lookback: timedelta, assumed: Assumption | None = None) -> Statement:
@@ -108,7 +113,9 @@ def aggregate(plan: Plan, limit: int, lookback: timedelta, assumed: Assumption |
         parameters |= values(ranking, lookback, asked.ranking)
     if assumed is not None:
         parameters |= assumed.parameters()
-    return Statement(_held(asked) if asked.length <= LONGEST_HELD else _text(asked), parameters)
+    if asked.length > LONGEST_HELD:
+        return Statement(_text(asked), parameters)
+    return Statement(_held(asked), parameters, is_light=all(one.days is not None for one in asked.shapes))
 
 
 def _text(asked: _Asked) -> sql.SQL:
@@ -165,7 +172,8 @@ class _Merge:
         if only is not None:
             chosen += sql.SQL(" AND ({}) IN (SELECT {} FROM ranked)").format(COMMA.join(self._by), only)
         has_choice = bool(shape.match) or only is not None
-        scans = Scans(shape, COMMA.join(self._by), IS_CHOSEN if has_choice else NOTHING)
+        looked_at = (IS_CHOSEN if has_choice else NOTHING) + during(shape.days)
+        scans = Scans(shape, COMMA.join(self._by), looked_at)
         return MERGED.format(
             chosen=CHOSEN.format(conditions=chosen) if has_choice else NOTHING,
             scans=scans.at_once() if shape.is_at_once else scans.all(),

@@ -107,7 +107,7 @@ class Store:
             lookback=self._lookback,
             assumed=None if assumed is None or assumed.is_checked else assumed,
         )
-        rows = self._database.stream("aggregate", statement.text, statement.parameters)
+        rows = self._database.stream("aggregate", statement.text, statement.parameters, is_light=statement.is_light)
         async with aclosing(rows if assumed is None else checked(rows, assumed)) as batches:
             async for batch in batches:
                 yield batch

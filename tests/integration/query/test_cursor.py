@@ -18,15 +18,28 @@ MANY = 300_000
 @pytest.fixture
 async def connection(database: str) -> AsyncIterator[psycopg.AsyncConnection]:
     """A connection as query has them."""
-    opened = await psycopg.AsyncConnection.connect(database, autocommit=True, application_name="tidemark query")
+    opened = await psycopg.AsyncConnection.connect(
+        database, autocommit=True, prepare_threshold=1, application_name="tidemark query"
+    )
     async with opened:
         yield opened
 
 
-async def batches_of(connection: psycopg.AsyncConnection, statement: str, size: int) -> list[list[Row]]:
+async def batches_of(
+    connection: psycopg.AsyncConnection, statement: str, size: int, *, n: int = 10, prepare: bool = False
+) -> list[list[Row]]:
     """All batches of a statement with one parameter."""
-    async with BatchCursor(connection) as cursor, aclosing(cursor.batches(statement.encode(), {"n": 10}, size)) as all_:
+    async with (
+        BatchCursor(connection) as cursor,
+        aclosing(cursor.batches(statement.encode(), {"n": n}, size, prepare=prepare)) as all_,
+    ):
         return [batch async for batch in all_]
+
+
+async def prepared(connection: psycopg.AsyncConnection) -> list[str]:
+    """The texts that are prepared, but for this one."""
+    cursor = await connection.execute("SELECT statement FROM pg_prepared_statements ORDER BY prepare_time")
+    return [text for (text,) in await cursor.fetchall() if "pg_prepared" not in text]
 
 
 async def works(connection: psycopg.AsyncConnection) -> bool:
@@ -79,4 +92,52 @@ async def test_a_caller_that_is_cancelled_ends_the_statement(
     with pytest.raises(asyncio.CancelledError):
         await asked
     assert not stored.statements("state = 'active'")
+    assert await works(connection)
+
+
+async def test_what_comes_again_is_prepared(connection: psycopg.AsyncConnection) -> None:
+    """Where that is wanted; the answers are the same, and in batches of the same size."""
+    statement = "SELECT generate_series(1, %(n)s), 'x', NULL"
+    for n in (3, 4, 5, 0):
+        batches = await batches_of(connection, statement, 4, n=n, prepare=True)
+        assert [row for batch in batches for row in batch] == [(one, "x", None) for one in range(1, n + 1)]
+        assert [len(batch) for batch in batches] == ([] if n == 0 else [min(n, 4), *([1] if n == 5 else [])])
+    assert await works(connection)
+    assert len(await prepared(connection)) == 1
+
+
+async def test_so_many_are_prepared_at_most(connection: psycopg.AsyncConnection) -> None:
+    """Those that came last."""
+    connection.prepared_max = 3
+    for number in range(6):
+        for _ in range(3):
+            assert await batches_of(connection, f"SELECT {number} + %(n)s", 4, prepare=True) == [[(number + 10,)]]
+    assert await prepared(connection) == [f"SELECT {number} + $1" for number in (3, 4, 5)]
+
+
+async def test_an_error_of_what_is_prepared(connection: psycopg.AsyncConnection) -> None:
+    """It is the driver's, when it is prepared and when it is run; the connection is good for the next statement."""
+    for _ in range(3):
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            await batches_of(connection, "SELECT %(n)s FROM missing", 4, prepare=True)
+    for n in (0, 0, 0, 5):
+        divided = batches_of(connection, "SELECT 10 / %(n)s", 4, n=n, prepare=True)
+        if n:
+            assert await divided == [[(2,)]]
+        else:
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                await divided
+    assert await works(connection)
+
+
+async def test_who_stops_early_ends_what_is_prepared(connection: psycopg.AsyncConnection, stored: Database) -> None:
+    """Nothing runs on, and it may be run again."""
+    statement = f"SELECT generate_series(%(n)s, {MANY}), repeat('x', 100)"
+    for _ in range(3):
+        async with (
+            BatchCursor(connection) as cursor,
+            aclosing(cursor.batches(statement.encode(), {"n": 1}, 1000, prepare=True)) as batches,
+        ):
+            assert len(await anext(batches)) == 1000
+        assert not stored.statements("state = 'active'")
     assert await works(connection)
