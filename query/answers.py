@@ -6,7 +6,6 @@ sorted, so that those of a series stand together.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import orjson
 
 from query.planner import Plan
-from query.tables import OPTIONS, Column, Kind, Row, distinct, texts
+from query.tables import OPTIONS, Column, Kind, Row, distinct, tag_of, texts
 
 
 def columns(plan: Plan) -> tuple[Column, ...]:
@@ -28,8 +27,7 @@ def columns(plan: Plan) -> tuple[Column, ...]:
 
 def tag(plan: Plan, document: AggregateDocument, rows: str) -> str:
     """What tells an answer from others, `rows` being what tells its rows, before windows are filled."""
-    told = document.begin() + repr(plan.request.fill).encode() + rows.encode()
-    return hashlib.blake2b(told, digest_size=16).hexdigest()
+    return tag_of(document.begin(), repr(plan.request.fill).encode(), rows.encode())
 
 
 def _kind(plan: Plan, fn: str) -> Kind:
@@ -74,6 +72,8 @@ class AggregateDocument:
     def rows(self, batch: Sequence[Row]) -> bytes:
         """The series of these rows; the last of them is left open, since more of its rows may follow."""
         write = self._values if self._plan.request.step is None else self._points
+        if self._width == 0:
+            return write((), batch) if batch else b""
         pieces = [write(tags, group) for tags, group in groupby(batch, key=lambda row: row[: self._width])]
         return b"".join(pieces)
 
@@ -83,7 +83,8 @@ class AggregateDocument:
         return (b"]}" if is_open else b"") + b"]}\n"
 
     def _points(self, tags: Row, rows: Iterable[Row]) -> bytes:
-        points = orjson.dumps([row[self._width :] for row in rows], option=OPTIONS)[1:-1]
+        told = [row[self._width :] for row in rows] if self._width else rows
+        points = orjson.dumps(told, option=OPTIONS)[1:-1]
         if tags == self._series:
             return b"," + points
         before = b"" if self._series is None else b"]},"

@@ -52,10 +52,11 @@ def create_app(settings: QuerySettings) -> web.Application:
     app.cleanup_ctx.append(storage.opened)
     app.on_response_prepare.append(_name_server)
     catalog = Catalog(servers)
+    reuse = _reuse(app, servers, settings, instruments)
     routes = Routes(
         servers,
-        Store(servers, catalog, _reuse(app, servers, settings, instruments), settings),
-        Reader(servers, catalog, settings),
+        Store(servers, catalog, reuse, settings),
+        Reader(servers, catalog, reuse, settings),
         Directory(servers, catalog, settings),
         Shares(settings, instruments),
         Sender(settings, instruments),

@@ -56,10 +56,10 @@ class Assumption:
     is_checked: bool = field(default=False, compare=False)
     """Whether the server has said that it holds, in this request: then no statement need look again."""
 
-    def check(self, epoch: str, raw_from: datetime | None) -> None:
+    def check(self, epoch: str, raw_from: datetime | None, fields: int) -> None:
         """Compare with what the server says now. Raises `OutdatedError`."""
         is_dropped = self.kept_from is not None and raw_from is not None and raw_from > self.kept_from
-        if epoch != self.epoch or is_dropped:
+        if epoch != self.epoch or is_dropped or self.fields not in (None, fields):
             raise OutdatedError
         self.is_checked = True
 

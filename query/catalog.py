@@ -84,7 +84,10 @@ class Catalog:
         To be asked before the points: what is changed between is then read from them, or as it was promised.
         """
         rows = await self._database.fetch(
-            "rollups", catalog_statements.ROLLUP_STATE, {"measurement": measurement_id, "start": start, "end": end}
+            "rollups",
+            catalog_statements.ROLLUP_STATE,
+            {"measurement": measurement_id, "start": start, "end": end},
+            planned="either",
         )
         rollups = [
             Rollup(
@@ -123,21 +126,22 @@ class Catalog:
             self._known.learn_all(rows[0][-1], measurement, facts)
         return facts
 
-    def known_fields(self, epoch: str, measurement: str) -> Sequence[FieldFact] | None:
-        """All fields of a measurement as they were looked up before in this epoch; None where they were not."""
-        return self._known.fields_of(epoch, measurement)
+    def known_fields(self, measurement: str) -> tuple[str, Sequence[FieldFact]] | None:
+        """All fields of a measurement when they were looked up before, and in which epoch; None where they were not."""
+        epoch = self._database.epoch()
+        fields = None if epoch is None else self._known.fields_of(epoch, measurement)
+        return None if epoch is None or fields is None else (epoch, fields)
 
     async def check_regexes(self, match: Sequence[Matcher]) -> None:
         """Raise `BadRequest` for a matcher whose regular expression PostgreSQL cannot compile."""
         for matcher in match:
             if matcher.is_regex and not conditions.is_list(matcher):
-                written = f"{matcher.tag}{matcher.operator}{matcher.value}"
                 patterns = {"plain": matcher.value, "anchored": conditions.anchored(matcher.value)}
                 try:
                     await self._database.fetch("regex", conditions.CHECK_REGEX, patterns)
                 except psycopg.errors.InvalidRegularExpression as error:
                     raise BadRequest(
-                        f"match: {shortened(written)}: {error.diag.message_primary}; "
+                        f"match: {shortened(str(matcher))}: {error.diag.message_primary}; "
                         "allowed: PostgreSQL's advanced regular expressions, (?i) at the start for any case",
                         parameter="match",
                     ) from error

@@ -23,12 +23,13 @@ MOST_CHANGES = 250
 SEEN: LiteralString = """
     SELECT catalog.epoch(), pg_snapshot_xmin(s.seen)::text::bigint, clock_timestamp(),
         nullif(catalog.raw_from(%(measurement)s), '-infinity'),
+        (SELECT count(*) FROM catalog.field f WHERE f.measurement_id = %(measurement)s),
         c.xid, lower(c.during), upper(c.during)
     FROM (SELECT pg_current_snapshot() AS seen) s LEFT JOIN LATERAL (
         SELECT c.xid::text::bigint AS xid, unnest(c.during) AS during FROM catalog.change c
         WHERE c.measurement_id = %(measurement)s AND c.xid >= %(since)s::text::xid8
             AND c.during && tstzrange(%(start)s, %(end)s)
-        LIMIT %(limit)s
+        ORDER BY c.xid DESC LIMIT %(limit)s  -- by the index, whatever is thought of how many there are
     ) c ON true
 """
 
@@ -51,6 +52,8 @@ class Seen:
     at: datetime
     raw_from: datetime | None
     """Of the points before it some may have been dropped; None when all are kept."""
+    fields: int
+    """So many the measurement has."""
     changes: Sequence[Change]
     """Those from a transaction on that meet a range."""
 
@@ -66,6 +69,6 @@ async def look(servers: Servers, measurement_id: int, since: int, times: Range) 
     """What the server that answers sees now: of changes those by transactions from `since` on that meet `times`."""
     start, end = times
     parameters = {"measurement": measurement_id, "since": str(since), "start": start, "end": end, "limit": MOST_CHANGES}
-    rows = await servers.fetch("changes", SEEN, parameters, is_light=True)
-    epoch, xmin, at, raw_from = rows[0][:4]
-    return Seen(epoch, xmin, at, raw_from, [Change(*row[4:]) for row in rows if row[4] is not None])
+    rows = await servers.fetch("changes", SEEN, parameters, planned="either")
+    epoch, xmin, at, raw_from, fields = rows[0][:5]
+    return Seen(epoch, xmin, at, raw_from, fields, [Change(*row[5:]) for row in rows if row[5] is not None])

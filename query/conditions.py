@@ -32,8 +32,8 @@ class Statement:
 
     text: sql.SQL | sql.Composed
     parameters: dict[str, Any]
-    is_light: bool = False
-    """Whether to plan it is a good part of what it costs, so that its plan is kept."""
+    planned: Literal["each", "once"] = "each"
+    """Once where to plan it is a good part of what it costs (`light`)."""
 
 
 class Form(NamedTuple):
@@ -48,6 +48,12 @@ class Form(NamedTuple):
 def is_list(matcher: Matcher) -> bool:
     """Whether the regular expression of a matcher only lists values, and is compared and not compiled."""
     return matcher.is_regex and WORDS.fullmatch(matcher.value) is not None
+
+
+def hosts_named(match: Sequence[Matcher]) -> int:
+    """How many hosts are named one by one, where all that is asked for is of these; 0 where others may be meant."""
+    named = [one.value.count("|") + 1 for one in match if _form(one).way in ("host", "hosts")]
+    return min(named, default=0)
 
 
 def anchored(pattern: str) -> str:

@@ -16,7 +16,7 @@ import select
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Any, LiteralString, TypeVar
+from typing import Any, Literal, LiteralString, TypeVar
 
 import orjson
 import psycopg
@@ -44,6 +44,8 @@ POOL_RETRY_SECONDS = 2.0
 """How long the pool tries a failed connection again by itself; the next request makes it begin anew."""
 
 Query = sql.SQL | sql.Composed | LiteralString
+Planned = Literal["each", "once", "either"]
+"""Whether a statement is planned each time, for its values, or once, for all; or either, where one plan is as good."""
 
 T = TypeVar("T")
 
@@ -51,7 +53,7 @@ T = TypeVar("T")
 class Connection(psycopg.AsyncConnection[Row]):
     """A connection that keeps the plans of light statements, and of no others."""
 
-    _keeps_plans = False
+    keeps_plans = False
 
     async def keep_plans(self, *, wanted: bool) -> None:
         """Have the next statements planned without their values, so that a plan serves again, or each with its own.
@@ -59,9 +61,8 @@ class Connection(psycopg.AsyncConnection[Row]):
         Left to itself the server plans a light statement anew each time, since it thinks little of what that costs.
         Another's plan must be of its own range of time: only so are the other chunks left out.
         """
-        if wanted != self._keeps_plans:
-            await self.execute("SET plan_cache_mode TO force_generic_plan" if wanted else "RESET plan_cache_mode")
-            self._keeps_plans = wanted
+        await self.execute("SET plan_cache_mode TO force_generic_plan" if wanted else "RESET plan_cache_mode")
+        self.keeps_plans = wanted
 
 
 class Database:
@@ -108,9 +109,9 @@ class Database:
                 await watch
 
     async def fetch(
-        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None, *, is_light: bool = False
+        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None, *, planned: Planned = "each"
     ) -> list[tuple[Any, ...]]:
-        """All rows of a statement; `name` is for the instruments. The plan of a light one is kept.
+        """All rows of a statement; `name` is for the instruments.
 
         Raises `Unavailable`, or `BadRequest` where the client can ask for less; other faults as psycopg does.
         When the caller is cancelled, so is the statement.
@@ -120,30 +121,36 @@ class Database:
             self._pool.connection() as connection,
             connection.cursor(binary=True) as cursor,
         ):
-            await self._heard(connection.keep_plans(wanted=is_light and self._settings.prepared_statements > 0))
-            await self._heard(cursor.execute(statement, parameters, prepare=None if is_light else False))
+            await self._told(connection, planned)
+            await self._heard(cursor.execute(statement, parameters, prepare=False if planned == "each" else None))
             rows = await cursor.fetchall()
         self._instruments.rows.labels(name).inc(len(rows))
         return rows
 
     async def stream(
-        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None, *, is_light: bool = False
+        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None, *, planned: Planned = "each"
     ) -> Batches:
         """The rows of a statement in batches, as the server makes them: never all of them are in memory.
 
-        The plan of a light one is kept. Raises as `fetch` does, also in the middle. The connection is in use until the
-        end: who stops before it must close the generator, which cancels the statement.
+        Raises as `fetch` does, also in the middle. The connection is in use until the end: who stops before it must
+        close the generator, which cancels the statement.
         """
         async with (
             self._measured(name),
             self._pool.connection() as connection,
             BatchCursor(connection) as cursor,
-            aclosing(cursor.batches(statement, parameters, BATCH_ROWS, prepare=is_light)) as batches,
+            aclosing(cursor.batches(statement, parameters, BATCH_ROWS, prepare=planned != "each")) as batches,
         ):
-            await self._heard(connection.keep_plans(wanted=is_light and self._settings.prepared_statements > 0))
+            await self._told(connection, planned)
             while (batch := await self._heard(anext(batches, None))) is not None:
                 self._instruments.rows.labels(name).inc(len(batch))
                 yield batch
+
+    async def _told(self, connection: Connection, planned: Planned) -> None:
+        """Tell the server how to plan what comes next, where it does otherwise."""
+        wanted = planned == "once" and self._settings.prepared_statements > 0
+        if planned != "either" and wanted != connection.keeps_plans:
+            await self._heard(connection.keep_plans(wanted=wanted))
 
     @asynccontextmanager
     async def _measured(self, name: str) -> AsyncIterator[None]:

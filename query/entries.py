@@ -88,14 +88,7 @@ class Form:
     def pack(self, rows: Iterable[Row]) -> bytes:
         """Rows in little room. Raises `UnkeepableError`."""
         place = self.tags
-        return _packed([row[:place] + row[place + 1 :] for row in rows] if self.is_window else list(rows))
-
-    def pack_all(self, rows: Iterable[Row]) -> bytes:
-        """The same of rows of several windows, with where each begins. Raises `UnkeepableError`."""
-        place = self.tags
-        if not self.has_start:
-            return _packed(list(rows))
-        return _packed([(*row[:place], microseconds(row[place]), *row[place + 1 :]) for row in rows])
+        return packed([row[:place] + row[place + 1 :] for row in rows] if self.is_window else list(rows))
 
     def unpack(self, data: bytes, start: datetime | None) -> list[Row]:
         """The rows that were packed, `start` being that of their window. Raises `ValueError` for what are none."""
@@ -103,7 +96,8 @@ class Form:
         if self.is_window:
             return [(*row[:place], start, *row[place:]) for row in rows]
         if self.has_start:
-            return [(*row[:place], datetime.fromisoformat(row[place]), *row[place + 1 :]) for row in rows]
+            for row in rows:
+                row[place] = datetime.fromisoformat(row[place])
         return [tuple(row) for row in rows]
 
 
@@ -124,10 +118,13 @@ def seal(key: bytes, told: bytes) -> bytes:
     return hashlib.blake2b(told, key=key, digest_size=SEAL_BYTES).digest()
 
 
-def _packed(rows: list[Row]) -> bytes:
-    if any(isinstance(value, float) and not math.isfinite(value) for row in rows for value in row):
+def packed(rows: Sequence[Row]) -> bytes:
+    """Rows as JSON, whatever they are of. Raises `UnkeepableError`."""
+    told = orjson.dumps(rows)
+    # A number that is none is written so, too.
+    if b"null" in told and any(isinstance(one, float) and not math.isfinite(one) for row in rows for one in row):
         raise UnkeepableError
-    return orjson.dumps(rows)
+    return told
 
 
 def _reach(since: int, oldest: int | None, is_complete: bool) -> Reach:

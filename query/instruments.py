@@ -34,8 +34,8 @@ class Instruments:
         )
         self.cache_requests = Counter(
             "query_cache_requests",
-            "Aggregates by what was kept of them: all (hit), some (partial), nothing yet (miss), or nothing can be "
-            "(bypass).",
+            "Aggregates and points by what was kept of them: all (hit), some (partial), nothing yet (miss), or nothing "
+            "can be (bypass).",
             ["outcome"],
             registry=registry,
         )

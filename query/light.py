@@ -6,12 +6,13 @@ values, and would be one of all chunks that there are. So its text tells in whic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 from psycopg import sql
 
-from query.conditions import forms
+from query.conditions import hosts_named
 from query.parameters import Matcher
 from query.ranges import Range, around
 
@@ -22,8 +23,12 @@ DURING = sql.SQL(" AND p.time >= {} AND p.time < {}")
 
 def days(match: Sequence[Matcher], start: datetime, end: datetime) -> Range | None:
     """The days in which a light statement looks for points of [start, end); None for one that is not light."""
-    is_light = end - start < A_DAY and any(form.way in ("host", "hosts") for form in forms(match))
-    return around(start, end, A_DAY) if is_light else None
+    return around(start, end, A_DAY) if end - start < A_DAY and hosts_named(match) else None
+
+
+def planned(days: Iterable[Range | None]) -> Literal["each", "once"]:
+    """How a statement is planned that has parts for these days."""
+    return "once" if None not in days else "each"
 
 
 def during(days: Range | None) -> sql.Composable:

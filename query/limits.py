@@ -70,7 +70,7 @@ class AnswerSize:
         self._rows_left -= len(batch)
         if self._rows_left < 0:
             raise too_many_values(self._settings, f"more than {self._settings.max_values} values")
-        for row in batch:
+        for row in batch if self._tags else batch[:1]:
             if row[: self._tags] != self._last:
                 self._last = row[: self._tags]
                 self._series_left -= 1
@@ -80,7 +80,7 @@ class AnswerSize:
 
 def check_matchers(matchers: tuple[Matcher, ...], settings: QuerySettings) -> None:
     """Raise `Limited` for too many matchers, or one that is too long."""
-    _check_tags("match", tuple(f"{one.tag}{one.operator}{one.value}" for one in matchers), settings)
+    _check_tags("match", tuple(str(one) for one in matchers), settings)
 
 
 def too_many_values(

@@ -84,7 +84,7 @@ def operations() -> list[Operation]:
             body={JSON_TYPE: body},
         ),
         _list("/api/v1/last", "The newest point of each series.", lists.LastRequest, _last()),
-        _list("/api/v1/points", "The points for which conditions hold.", PointsRequest, _points()),
+        _list("/api/v1/points", "The points for which conditions hold.", PointsRequest, _points(), is_kept=True),
         _list("/api/v1/measurements", "The measurements.", lists.MeasurementsRequest, _listed("measurements")),
         _list("/api/v1/fields", "The fields.", lists.FieldsRequest, _listed("fields")),
         _list(TAGS_PATH, "The tags that series have.", lists.TagsRequest, _listed("tags")),
@@ -107,8 +107,9 @@ def operations() -> list[Operation]:
     ]
 
 
-def _list(path: str, summary: str, model: type[Request], schema: JsonSchema) -> Operation:
-    answers = {200: _rows(schema, links=_links(path)), **REFUSALS, **openapi.errors(NotFound)}
+def _list(path: str, summary: str, model: type[Request], schema: JsonSchema, *, is_kept: bool = False) -> Operation:
+    rows = _rows(schema, CACHING if is_kept else None, _links(path))
+    answers = {200: rows, **({304: KNOWN} if is_kept else {}), **REFUSALS, **openapi.errors(NotFound)}
     return Operation("get", path, "lists", summary, answers, _parameters(model))
 
 

@@ -86,6 +86,9 @@ class Matcher:
         """Whether the value is a regular expression."""
         return self.operator in ("=~", "!~")
 
+    def __str__(self) -> str:
+        return f"{self.tag}{self.operator}{self.value}"
+
 
 def text(value: str) -> str:
     """A name: not empty, and without what no name can have."""

@@ -13,7 +13,7 @@ from query import conditions
 from query.assumptions import Assumption, Taken
 from query.conditions import HOST, OF_MEASUREMENT, Form, Statement, identifier, tag_value
 from query.facts import FieldFact
-from query.light import days, during
+from query.light import days, during, planned
 from query.points import Comparison, Order, PointsRequest
 from query.ranges import Range
 from query.scans import COMMA
@@ -96,7 +96,7 @@ def points(
         parameters |= {"after_time": request.after.time, "after_series": request.after.series}
     if asked.length > LONGEST_HELD:
         return Statement(_text(asked), parameters)
-    return Statement(_held(asked), parameters, is_light=asked.days is not None)
+    return Statement(_held(asked), parameters, planned([asked.days]))
 
 
 def _text(asked: _Asked) -> sql.SQL:

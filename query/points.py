@@ -52,6 +52,9 @@ class Condition:
     operator: Comparison
     number: float
 
+    def __str__(self) -> str:
+        return f"{self.metric}{self.operator}{self.number!r}"
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

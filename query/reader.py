@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
+from datetime import UTC, datetime
 
-from query import limits, planner, point_statements
+from query import limits, planner, point_statements, slots
 from query.assumptions import Assumption, OutdatedError, begun, checked
 from query.catalog import Catalog
-from query.conditions import Statement
 from query.facts import FieldFact
 from query.found import Found
 from query.pages import Page
 from query.points import Place, PointsRequest
+from query.reuse import SMALL_ROWS, Compute, Reuse, Reused
 from query.servers import Servers
 from query.settings import QuerySettings
-from query.tables import Batches, Row, Table
+from query.tables import Batches, Row, Table, tag_of
 
 PAGES = "ask for them in pages by limit and after, or for fewer by metric, where and match"
 
@@ -23,9 +24,10 @@ PAGES = "ask for them in pages by limit and after, or for fewer by metric, where
 class Reader:
     """What query reads and hands on as it is."""
 
-    def __init__(self, database: Servers, catalog: Catalog, settings: QuerySettings) -> None:
+    def __init__(self, database: Servers, catalog: Catalog, reuse: Reuse | None, settings: QuerySettings) -> None:
         self._database = database
         self._catalog = catalog
+        self._reuse = reuse
         self._settings = settings
 
     async def points(self, request: PointsRequest) -> Table:
@@ -53,28 +55,57 @@ class Reader:
         if request.limit is not None and request.limit > most:
             raise refusal
         page = Page(most, refusal, key=_place) if request.limit is None else Page(request.limit, key=_place)
-        statement = point_statements.points(request, fields, columns, page.size + 1, assumed)
-        rows = self._point_rows(statement, page, assumed)
+
+        def compute(*_: datetime) -> Batches:
+            return self._rows(request, fields, columns, page.size + 1, assumed)
+
+        reused = await self._reused(request, fields, page.size, compute, assumed)
+        batches = _in_page(reused.batches, page)
+        if assumed is not None and not assumed.is_checked:
+            batches = await begun(batches)
         form = Found(request, fields)
-        return Table(form.columns, rows if assumed is None else await begun(rows), form.document(page))
+        document = form.document(page)
+        tag = None if reused.tag is None else tag_of(document.begin(), reused.tag.encode())
+        return Table(form.columns, batches, document, tag, reused.outcome)
+
+    async def _reused(
+        self,
+        request: PointsRequest,
+        fields: Sequence[FieldFact],
+        size: int,
+        compute: Compute,
+        assumed: Assumption | None,
+    ) -> Reused:
+        """The rows of a page of so many points and of one more, as they were kept, if they were."""
+        start, end = request.start, request.end
+        if self._reuse is None:
+            return Reused(compute(start, end))
+        if start < datetime.now(UTC) - planner.ALWAYS_KEPT:
+            if assumed is None:  # then it is not known whether they all are
+                return self._reuse.bypassed(compute(start, end))
+            assumed.kept_from = start
+        whole = slots.of_points(request, fields, size, self._database.origin())
+        return await self._reuse.rows(whole, fields[0].measurement_id, None, SMALL_ROWS, compute, assumed)
 
     def _known(self, request: PointsRequest) -> tuple[Sequence[FieldFact], dict[str, str], Assumption] | None:
         """The fields and the columns as they were when they were looked up before; None where they were not."""
-        named = _named(request)
-        found = self._catalog.known_facts(named) if named and request.measurement is None else None
-        if found is None:
+        named, measurement = _named(request), request.measurement
+        columns: dict[str, str] = {}
+        if named:
+            found = self._catalog.known_facts(named) if measurement is None else None
+            if found is None:
+                return None
+            epoch, facts = found
+            known = planner.choose(named, facts)
+            columns = {fact.metric: fact.column for fact in known}
+            if request.metric:
+                return known[: len(request.metric)], columns, Assumption(epoch, known[0].measurement_id)
+            measurement = known[0].measurement
+        assert measurement is not None, "named by a parameter, or by metrics"
+        if (of_all := self._catalog.known_fields(measurement)) is None:
             return None
-        epoch, facts = found
-        known = planner.choose(named, facts)
-        assumed = Assumption(epoch, known[0].measurement_id)
-        columns = {fact.metric: fact.column for fact in known}
-        if request.metric:
-            return known[: len(request.metric)], columns, assumed
-        fields = self._catalog.known_fields(epoch, known[0].measurement)
-        if fields is None:
-            return None
-        assumed.fields = len(fields)
-        return fields, columns, assumed
+        epoch, fields = of_all
+        return fields, columns, Assumption(epoch, fields[0].measurement_id, fields=len(fields))
 
     async def _fields(self, request: PointsRequest) -> tuple[Sequence[FieldFact], dict[str, str]]:
         """The fields to give, all of one measurement; and the columns by the metrics that the request names."""
@@ -89,16 +120,31 @@ class Reader:
         measurement = request.measurement or known[0].measurement
         return await self._catalog.fields_of(measurement), columns
 
-    async def _point_rows(self, statement: Statement, page: Page, assumed: Assumption | None) -> Batches:
-        rows = self._database.stream("points", statement.text, statement.parameters, is_light=statement.is_light)
+    async def _rows(
+        self,
+        request: PointsRequest,
+        fields: Sequence[FieldFact],
+        columns: Mapping[str, str],
+        limit: int,
+        assumed: Assumption | None,
+    ) -> Batches:
+        unchecked = None if assumed is None or assumed.is_checked else assumed
+        statement = point_statements.points(request, fields, columns, limit, unchecked)
+        rows = self._database.stream("points", statement.text, statement.parameters, planned=statement.planned)
         async with aclosing(rows if assumed is None else checked(rows, assumed)) as batches:
             async for batch in batches:
-                yield page.take(batch)
+                yield batch
 
 
 def _named(request: PointsRequest) -> tuple[str, ...]:
     """All metrics of a request, those to give first."""
     return tuple(dict.fromkeys([*request.metric, *(condition.metric for condition in request.where)]))
+
+
+async def _in_page(rows: Batches, page: Page) -> Batches:
+    async with aclosing(rows):
+        async for batch in rows:
+            yield page.take(batch)
 
 
 def _place(row: Row) -> Place:

@@ -24,7 +24,7 @@ from typing import Literal
 from query import changes, reach
 from query.assumptions import Assumption
 from query.cache import Cache
-from query.entries import Entry, Stamp, UnkeepableError, in_order
+from query.entries import Entry, Stamp, UnkeepableError, in_order, packed
 from query.instruments import Instruments
 from query.ranges import Range
 from query.reach import Reach
@@ -37,6 +37,8 @@ MOST_RUNS = 3
 """Statements that compute what is missing of an answer; where it would take more, some of what is there is computed."""
 SMALL_ROWS = 2000
 """So few rows of an answer are told from others by themselves; of more, the parts that they are kept in are."""
+WINDOWS_A_LOOK = 50
+"""To look for so many takes as long again as to ask what was changed of them."""
 MOST_CHEAP = 10_000
 """Questions that are remembered to be cheap; all are forgotten when there would be more."""
 MOST_FLIGHTS = 3
@@ -73,8 +75,6 @@ class Wanted:
     """An answer that can be kept, at least in part."""
 
     slots: Slots
-    keepable: Sequence[int]
-    """The places of the slots that can."""
     measurement_id: int
     compute: Compute
     max_rows: int
@@ -83,15 +83,12 @@ class Wanted:
     raw_from: datetime | None
     """Of the points before it some may have been dropped; None when all are kept."""
     assumed: Assumption | None
+    is_settled: bool
+    """Whether all of it can be kept."""
     found: dict[int, Entry] = field(default_factory=dict)
     """By place, what was kept and holds."""
     rows: dict[int, list[Row]] = field(default_factory=dict)
     """By place, the same unpacked."""
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether all of it can be kept."""
-        return len(self.keepable) == len(self.slots.ranges)
 
     def is_right(self, told: Reach | None) -> bool:
         """Whether rows that were computed just now are those that the window has in this range."""
@@ -142,15 +139,18 @@ class Reuse:
         `raw_from` is from when on points are kept, `max_rows` the most that may be answered: what has more is not kept.
         """
         settled = self._servers.settled()
-        keepable: Sequence[int] = ()
-        if settled is not None:
-            stamp, before = settled
-            keepable = slots.settled(before - timedelta(seconds=self._settings.cache_settle_seconds), raw_from)
-        if settled is None or not keepable:
+        if settled is None:
             return self.bypassed(_streamed(slots, [], compute(slots.start, slots.end)))
-        most = min(max_rows, self._settings.cache_max_rows)
-        wanted = Wanted(slots, keepable, measurement_id, compute, most, stamp, raw_from, assumed)
-        reused = await (self._anew(wanted) if slots.question in self._cheap else self._reused(wanted))
+        stamp, before = settled
+        before -= timedelta(seconds=self._settings.cache_settle_seconds)
+        most, is_settled = min(max_rows, self._settings.cache_max_rows), slots.is_settled(before, raw_from)
+        wanted = Wanted(slots, measurement_id, compute, most, stamp, raw_from, assumed, is_settled)
+        if slots.question in self._cheap:
+            reused = await self._anew(wanted)
+        elif keepable := slots.settled(before, raw_from):
+            reused = await self._reused(wanted, keepable)
+        else:
+            return self.bypassed(_streamed(slots, [], compute(slots.start, slots.end)))
         self._instruments.cache_requests.labels(reused.outcome).inc()
         return reused
 
@@ -165,31 +165,35 @@ class Reuse:
         began = time.perf_counter()
         rows, rest = await self._gathered(wanted, slots.start, slots.end)
         seconds = time.perf_counter() - began
-        if rest is not None or len(rows) > SMALL_ROWS or seconds >= self._settings.cache_min_seconds:
+        if rest is not None or len(rows) > SMALL_ROWS or self._is_dear(slots, seconds):
             self._cheap.discard(slots.question)
         if rest is not None:
             return Reused(_streamed(slots, rows, rest), "miss")
-        self._instruments.cache_slots.labels("computed").inc(len(slots.ranges))
+        self._instruments.cache_slots.labels("computed").inc(slots.count)
         answer = rows if slots.since is None else reach.without(rows)
         return Reused(_in_batches(answer), "miss", _tag(wanted, answer, {}))
 
-    async def _reused(self, wanted: Wanted) -> Reused:
+    def _is_dear(self, slots: Slots, seconds: float) -> bool:
+        """Whether what took so long is found again in less."""
+        return seconds >= self._settings.cache_min_seconds * (1 + slots.count / WINDOWS_A_LOOK)
+
+    async def _reused(self, wanted: Wanted, keepable: Sequence[int]) -> Reused:
         fresh: Mapping[bytes, Entry] | None = {}
         for _ in range(MOST_FLIGHTS):
             assert fresh is not None, "else the loop has ended"
-            await self._find(wanted, fresh)
-            if 2 * len(wanted.found) >= len(wanted.keepable):
+            await self._find(wanted, keepable, fresh)
+            if 2 * len(wanted.found) >= len(keepable):
                 break
             flight = self._flights.get(wanted.slots.fingerprint)
             if flight is None:
                 async with self._flight(wanted.slots.fingerprint) as land:
-                    reused, kept = await self._complete(wanted)
+                    reused, kept = await self._complete(wanted, keepable)
                     land(kept)
                 return reused
             fresh = await self._landed(flight)
             if fresh is None:
                 break
-        return (await self._complete(wanted))[0]
+        return (await self._complete(wanted, keepable))[0]
 
     @asynccontextmanager
     async def _flight(self, fingerprint: bytes) -> AsyncIterator[Callable[[Mapping[bytes, Entry] | None], None]]:
@@ -211,10 +215,10 @@ class Reuse:
         except TimeoutError:
             return None
 
-    async def _find(self, wanted: Wanted, fresh: Mapping[bytes, Entry]) -> None:
+    async def _find(self, wanted: Wanted, keepable: Sequence[int], fresh: Mapping[bytes, Entry]) -> None:
         """Fill `found` with what is kept, or in `fresh`, and holds."""
         slots = wanted.slots
-        places = {slots.key(place): place for place in wanted.keepable}
+        places = {slots.key(place): place for place in keepable}
         kept = {**await self._cache.get(list(places)), **{key: one for key, one in fresh.items() if key in places}}
         wanted.drop()
         entries = {places[key]: entry for key, entry in kept.items() if wanted.is_right_still(entry.reach)}
@@ -222,7 +226,7 @@ class Reuse:
             return
         seen = await self._look(wanted, entries)
         if wanted.assumed is not None:
-            wanted.assumed.check(seen.epoch, seen.raw_from)
+            wanted.assumed.check(seen.epoch, seen.raw_from, seen.fields)
         wanted.stamp = Stamp(seen.epoch, seen.xmin, seen.at)
         oldest = seen.at - timedelta(seconds=self._settings.cache_max_age_seconds)
         for place, entry in entries.items():
@@ -253,7 +257,7 @@ class Reuse:
         wanted.rows[place] = rows
         self._instruments.cache_slots.labels("reused").inc()
 
-    async def _complete(self, wanted: Wanted) -> tuple[Reused, Mapping[bytes, Entry] | None]:
+    async def _complete(self, wanted: Wanted, keepable: Sequence[int]) -> tuple[Reused, Mapping[bytes, Entry] | None]:
         """The answer, what is not found computed; and what of it is kept, None for nothing."""
         began = time.perf_counter()
         computed = await self._computed(wanted)
@@ -266,11 +270,11 @@ class Reuse:
         rows_of = {**wanted.rows, **{place: one.rows for place, one in computed.items()}}
         ordered = [rows_of[place] for place in range(len(slots.ranges))]
         answer = ordered[0] if len(ordered) == 1 else in_order(ordered, slots.form.tags)
-        is_kept = bool(wanted.found) or seconds >= self._settings.cache_min_seconds
+        is_kept = bool(wanted.found) or self._is_dear(slots, seconds)
         if not is_kept and len(answer) <= SMALL_ROWS:
             self._remember_cheap(slots.question)
         # To pack what is not kept would take longer than to compute it did.
-        entries = self._packed(wanted, computed) if is_kept or len(answer) > SMALL_ROWS else {}
+        entries = self._packed(wanted, keepable, computed) if is_kept or len(answer) > SMALL_ROWS else {}
         kept = {slots.key(place): entry for place, entry in entries.items()} if is_kept else None
         if kept:
             await self._cache.put(kept)
@@ -317,10 +321,10 @@ class Reuse:
             raise
         return rows, None
 
-    def _packed(self, wanted: Wanted, computed: Mapping[int, Computed]) -> dict[int, Entry]:
+    def _packed(self, wanted: Wanted, keepable: Sequence[int], computed: Mapping[int, Computed]) -> dict[int, Entry]:
         """The entries of what was computed and can be kept."""
         entries = {}
-        for place in wanted.keepable:
+        for place in keepable:
             if place in computed:
                 one = computed[place]
                 try:
@@ -354,17 +358,20 @@ def _tag(wanted: Wanted, answer: Sequence[Row], entries: Mapping[int, Entry]) ->
     if not wanted.is_settled:
         return None
     digest = hashlib.blake2b(wanted.slots.fingerprint, digest_size=16)
+    parts = {**wanted.found, **entries}
+    if wanted.slots.windows is None and parts:  # then this is how they are kept
+        digest.update(parts[0].rows)
+        return digest.hexdigest()
     if len(answer) <= SMALL_ROWS:
         try:
-            digest.update(wanted.slots.form.pack_all(answer))
+            digest.update(packed(answer))
         except UnkeepableError:
             return None
         return digest.hexdigest()
-    packed = {**wanted.found, **entries}
-    if len(packed) < len(wanted.slots.ranges):
+    if len(parts) < len(wanted.slots.ranges):
         return None
     for place in range(len(wanted.slots.ranges)):
-        digest.update(packed[place].rows)
+        digest.update(parts[place].rows)
     return digest.hexdigest()
 
 

@@ -25,7 +25,7 @@ from typing import Any, Literal, TypeVar
 from aiohttp import web
 from psycopg import sql
 
-from query.database import Database, Query
+from query.database import Database, Planned, Query
 from query.entries import Stamp
 from query.instruments import Instruments
 from query.position import HEADER, Position
@@ -171,20 +171,20 @@ class Servers:
         return (server.name, *((state.system, state.database) if state else ()))
 
     async def fetch(
-        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None, *, is_light: bool = False
+        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None, *, planned: Planned = "each"
     ) -> list[tuple[Any, ...]]:
         """All rows of a statement, as `Database.fetch` has them, from the server that answers this task's request."""
         choice = _CHOICE.get(None)
         if choice is not None and choice.server is self._replica:
             try:
-                asked = choice.server.fetch(name, statement, parameters, is_light=is_light)
+                asked = choice.server.fetch(name, statement, parameters, planned=planned)
                 return await _while_there(choice.server, asked)
             except Unavailable as error:
                 self._leave_replica(choice, error)
-        return await self._primary.fetch(name, statement, parameters, is_light=is_light)
+        return await self._primary.fetch(name, statement, parameters, planned=planned)
 
     async def stream(
-        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None, *, is_light: bool = False
+        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None, *, planned: Planned = "each"
     ) -> Batches:
         """The rows of a statement in batches, as `Database.stream` has them, from the same server.
 
@@ -193,7 +193,7 @@ class Servers:
         choice = _CHOICE.get(None)
         if choice is not None and choice.server is self._replica:
             is_begun = False
-            batches = choice.server.stream(name, statement, parameters, is_light=is_light)
+            batches = choice.server.stream(name, statement, parameters, planned=planned)
             try:
                 while (batch := await _while_there(choice.server, _next(batches))) is not None:
                     is_begun = True
@@ -206,7 +206,7 @@ class Servers:
                 if is_begun:
                     raise
                 self._leave_replica(choice, error)
-        async with aclosing(self._primary.stream(name, statement, parameters, is_light=is_light)) as batches:
+        async with aclosing(self._primary.stream(name, statement, parameters, planned=planned)) as batches:
             async for batch in batches:
                 yield batch
 

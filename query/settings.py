@@ -108,7 +108,9 @@ class QuerySettings(Settings):
         description="how long a window must be over to be kept; of points that come later notes are made",
     )
     cache_min_seconds: float = Field(
-        0.02, ge=0, description="answers that take less to compute are not worth to be kept"
+        0.001,
+        ge=0,
+        description="answers that take less to compute are not kept; of 50 windows twice as much, and so on",
     )
     cache_max_rows: int = Field(50_000, ge=1, description="rows of an answer; one with more is not kept")
     cache_max_windows: int = Field(5000, ge=1, description="windows of an answer; one with more is not kept")

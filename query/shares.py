@@ -64,7 +64,10 @@ class Shares:
 
     async def _turn(self, line: _Line) -> None:
         settings = self._settings
-        if line.turns.locked() and self._waiting >= settings.max_waiting:
+        if not line.turns.locked():
+            await line.turns.acquire()
+            return
+        if self._waiting >= settings.max_waiting:
             raise Unavailable(f"too many requests are waiting (QUERY_MAX_WAITING allows {settings.max_waiting})")
         self._waiting += 1
         try:

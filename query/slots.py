@@ -14,31 +14,39 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import islice, pairwise
 from typing import Any
 
 import orjson
 
+from query.conditions import hosts_named
 from query.entries import Form, microseconds
+from query.facts import FieldFact
+from query.parameters import Matcher
 from query.planner import RAW, Plan
+from query.points import PointsRequest
 from query.ranges import Range
+from query.steps import Windows
 from query.times import LATEST
 
 FORMAT = 3
 """Raised when what is kept means another thing than before."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Slots:
-    """The parts of a plan's range, in order, and by what they are known."""
+    """The parts of a range, in order, and by what they are known. To part one takes longer than many an answer."""
 
     fingerprint: bytes
     """Of all that the rows depend on but the range and the points."""
-    ranges: tuple[Range, ...]
-    starts: tuple[datetime, ...] | None
-    """Of each range its window's start, which may be before it; None for an answer that is kept as a whole."""
-    whole: tuple[bool, ...]
-    """Of each range whether it is a whole window."""
+    likeness: bytes
+    """The same for what asks the same of as many other hosts."""
+    start: datetime
+    end: datetime
+    """Of the whole range."""
+    windows: Windows | None
+    """Which are the parts; None for an answer that is kept as a whole."""
     lookback: timedelta
     """How long before the whole range points are looked at."""
     since: datetime | None
@@ -46,26 +54,50 @@ class Slots:
     form: Form
 
     @property
-    def start(self) -> datetime:
-        """Of the whole range."""
-        return self.ranges[0][0]
+    def count(self) -> int:
+        """How many parts there are, give or take one that the calendar skips."""
+        return 1 if self.windows is None else self.windows.count(self.start, self.end)
 
-    @property
-    def end(self) -> datetime:
-        """Of the whole range."""
-        return self.ranges[-1][1]
+    @cached_property
+    def starts(self) -> tuple[datetime, ...] | None:
+        """Of each range its window's start, which may be before it; None for an answer that is kept as a whole."""
+        return None if self.windows is None else tuple(self.windows.starts(self.start, self.end))
+
+    @cached_property
+    def ranges(self) -> tuple[Range, ...]:
+        """Those of the parts."""
+        return tuple((max(start, self.start), min(end, self.end)) for start, end in self._whole_ranges)
+
+    @cached_property
+    def whole(self) -> tuple[bool, ...]:
+        """Of each range whether it is a whole window."""
+        return tuple(one == other for one, other in zip(self.ranges, self._whole_ranges, strict=True))
+
+    @cached_property
+    def _whole_ranges(self) -> list[Range]:
+        if self.starts is None or self.windows is None:
+            return [(self.start, self.end)]
+        after = next(islice(self.windows.starts(self.starts[-1], LATEST), 1, None), LATEST)
+        return list(zip(self.starts, (*self.starts[1:], after), strict=True))
+
+    def is_settled(self, before: datetime, raw_from: datetime | None) -> bool:
+        """Whether all of the range can be kept: nothing of it changes any more without a note."""
+        return self.end <= before and self.start >= self._oldest(raw_from)
 
     def settled(self, before: datetime, raw_from: datetime | None) -> tuple[int, ...]:
-        """The places of the ranges that can be kept: nothing of theirs changes any more without a note."""
-        is_settled = self.end <= before
-        if self.starts is None and not is_settled:
+        """The places of the ranges that can be kept."""
+        is_over = self.end <= before
+        if self.windows is None and not is_over:
             return ()
-        oldest = self.start if raw_from is None else max(self.start, raw_from + self.lookback)
+        oldest = self._oldest(raw_from)
         return tuple(
             place
             for place, (start, end) in enumerate(self.ranges)
-            if end <= before and start >= oldest and (is_settled or self.whole[place])
+            if end <= before and start >= oldest and (is_over or self.whole[place])
         )
+
+    def _oldest(self, raw_from: datetime | None) -> datetime:
+        return self.start if raw_from is None else max(self.start, raw_from + self.lookback)
 
     def looked_at(self, start: datetime) -> datetime | None:
         """From when on points are looked at when the ranges from `start` on are computed by themselves."""
@@ -73,8 +105,8 @@ class Slots:
 
     @property
     def question(self) -> tuple[bytes, timedelta]:
-        """The same for what asks the same of a range as long."""
-        return self.fingerprint, self.end - self.start
+        """The same for what takes about as long to compute: of as many hosts, of a range as long."""
+        return self.likeness, self.end - self.start
 
     def key(self, place: int) -> bytes:
         """By what a range is known."""
@@ -94,8 +126,7 @@ def divide(plan: Plan, lookback: timedelta, origin: Sequence[object], most_windo
         return None
     needs_before = any(piece.source.needs_before for piece in plan.pieces)
     fields = [[field.measurement_id, field.id] for field in plan.fields]
-    match = [f"{one.tag}{one.operator}{one.value}" for one in request.match]
-    known: list[Any] = [FORMAT, *origin, fields, request.fn, request.by, match, request.resolution]
+    known: list[Any] = [FORMAT, *origin, fields, request.fn, request.by, request.resolution]
     if request.step is not None:
         known += [request.step.text, str(request.tz)]
     before = lookback if needs_before else timedelta(0)
@@ -104,17 +135,21 @@ def divide(plan: Plan, lookback: timedelta, origin: Sequence[object], most_windo
     if windows is None or request.is_ranked:
         known += ["whole", request.order, request.limit, [request.order_by.metric, request.order_by.fn]]
         form = Form(len(request.by), has_start=windows is not None, is_window=False)
-        return Slots(_digest(known), ((request.start, request.end),), None, (False,), before, None, form)
+        return Slots(*_known_by(known, request.match), request.start, request.end, None, before, None, form)
     if windows.count(request.start, request.end) > most_windows:
         return None
-    starts = tuple(windows.starts(request.start, request.end))
-    after = next(islice(windows.starts(starts[-1], LATEST), 1, None), LATEST)
-    full = list(zip(starts, (*starts[1:], after), strict=True))
-    ranges = tuple((max(start, request.start), min(end, request.end)) for start, end in full)
-    whole = tuple(one == other for one, other in zip(ranges, full, strict=True))
     form = Form(len(request.by), has_start=True, is_window=True)
     since = min((piece.start - lookback for piece in plan.pieces if piece.source.needs_before), default=None)
-    return Slots(_digest(known), ranges, starts, whole, before, since, form)
+    return Slots(*_known_by(known, request.match), request.start, request.end, windows, before, since, form)
+
+
+def of_points(request: PointsRequest, fields: Sequence[FieldFact], size: int, origin: Sequence[object]) -> Slots:
+    """The answer that has these fields of at most `size` points, and is kept as a whole."""
+    known: list[Any] = [FORMAT, *origin, "points", size, [[field.measurement_id, field.id] for field in fields]]
+    known += [request.by, [str(one) for one in request.where], request.order]
+    known.append(None if request.after is None else str(request.after))
+    form = Form(0, has_start=True, is_window=False)
+    return Slots(*_known_by(known, request.match), request.start, request.end, None, timedelta(0), None, form)
 
 
 def runs(ranges: Sequence[Range], missing: Sequence[int], most: int) -> list[tuple[int, int]]:
@@ -135,5 +170,9 @@ def runs(ranges: Sequence[Range], missing: Sequence[int], most: int) -> list[tup
     return found
 
 
-def _digest(known: list[Any]) -> bytes:
-    return hashlib.blake2b(orjson.dumps(known), digest_size=16).digest()
+def _known_by(known: list[Any], match: Sequence[Matcher]) -> tuple[bytes, bytes]:
+    """The fingerprint, and the likeness."""
+    exactly = [str(one) for one in match]
+    alike = [hosts_named((one,)) or str(one) for one in match]
+    digests = [hashlib.blake2b(orjson.dumps([*known, told]), digest_size=16).digest() for told in (exactly, alike)]
+    return digests[0], digests[1]

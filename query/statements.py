@@ -20,7 +20,7 @@ from query import conditions
 from query.assumptions import Assumption, Taken
 from query.conditions import Statement, identifier, tag_value
 from query.functions import recipe
-from query.light import during
+from query.light import during, planned
 from query.planner import Plan
 from query.scans import COMMA, NOTHING, Scans, alias
 from query.shape import Shape, Value, shape, values
@@ -115,7 +115,7 @@ def aggregate(plan: Plan, limit: int, lookback: timedelta, assumed: Assumption |
         parameters |= assumed.parameters()
     if asked.length > LONGEST_HELD:
         return Statement(_text(asked), parameters)
-    return Statement(_held(asked), parameters, is_light=all(one.days is not None for one in asked.shapes))
+    return Statement(_held(asked), parameters, planned(one.days for one in asked.shapes))
 
 
 def _text(asked: _Asked) -> sql.SQL:

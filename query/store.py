@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from query import answers, limits, planner, statements
 from query.assumptions import Assumption, OutdatedError, begun, checked
 from query.catalog import Catalog
+from query.conditions import Statement
 from query.facts import FieldFact
 from query.fill import filled_batches
 from query.planner import Plan, State
@@ -16,7 +17,7 @@ from query.reuse import Reuse, Reused
 from query.servers import Servers
 from query.settings import QuerySettings
 from query.slots import divide
-from query.tables import Batches, Table
+from query.tables import BATCH_ROWS, Batches, Table
 from query.window import AggregateRequest
 
 
@@ -107,7 +108,27 @@ class Store:
             lookback=self._lookback,
             assumed=None if assumed is None or assumed.is_checked else assumed,
         )
-        rows = self._database.stream("aggregate", statement.text, statement.parameters, is_light=statement.is_light)
+        rows = self._batches(statement, is_short=_is_short(plan.request))
         async with aclosing(rows if assumed is None else checked(rows, assumed)) as batches:
             async for batch in batches:
                 yield batch
+
+    async def _batches(self, statement: Statement, *, is_short: bool) -> Batches:
+        if is_short:
+            # To hand on rows as they come would cost more than some of these.
+            rows = await self._database.fetch(
+                "aggregate", statement.text, statement.parameters, planned=statement.planned
+            )
+            if rows:
+                yield rows
+            return
+        batches = self._database.stream("aggregate", statement.text, statement.parameters, planned=statement.planned)
+        async with aclosing(batches):
+            async for batch in batches:
+                yield batch
+
+
+def _is_short(request: AggregateRequest) -> bool:
+    """Whether an answer has no more rows than a batch has: one curve, of few windows."""
+    windows = request.windows
+    return not request.by and (windows is None or windows.count(request.start, request.end) < BATCH_ROWS)

@@ -6,6 +6,7 @@ flat as the other formats are: how its document is built around the rows is the 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -49,6 +50,11 @@ def distinct(names: Iterable[str]) -> list[str]:
 def as_json(value: Any) -> str:
     """An object as text, for formats that have none."""
     return orjson.dumps(value, option=OPTIONS).decode()
+
+
+def tag_of(*told: bytes) -> str:
+    """What tells an answer of which this is told from others."""
+    return hashlib.blake2b(b"".join(told), digest_size=16).hexdigest()
 
 
 class Encoder(Protocol):

@@ -40,7 +40,7 @@ def points(since: timedelta, until: timedelta, every: timedelta) -> list[Point]:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a client hears of an aggregate."""
+    """What a client hears."""
 
     status: int
     answer: Any
@@ -52,10 +52,12 @@ class Asked:
         return self.headers["Tidemark-Cache"]
 
 
-async def ask(query: Query, accept: str = "*/*", known: str = "", **parameters: Any) -> Asked:
-    """An aggregate in a format, unless it is `known` by its tag, with what its headers say."""
+async def ask(
+    query: Query, accept: str = "*/*", known: str = "", path: str = "/api/v1/aggregate", **parameters: Any
+) -> Asked:
+    """An answer in a format, unless it is `known` by its tag, with what its headers say."""
     headers = {"Accept": accept, **({"If-None-Match": known} if known else {})}
-    async with query.client.get(f"{query.url}/api/v1/aggregate", params=parameters, headers=headers) as response:
+    async with query.client.get(f"{query.url}{path}", params=parameters, headers=headers) as response:
         told = await response.json() if response.content_type == "application/json" and response.status != 304 else None
         return Asked(response.status, told, response.headers)
 
@@ -86,6 +88,10 @@ class Both:
         assert asked.status == 200, asked
         assert is_same(asked.answer, (await ask(self.plain, **parameters)).answer)
         return asked
+
+    async def same_points(self, **parameters: Any) -> Asked:
+        """The same of points themselves."""
+        return await self.same(path="/api/v1/points", **parameters)
 
     async def write(self, *lines: str) -> None:
         """Commit points through ingest."""

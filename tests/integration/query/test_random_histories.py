@@ -73,8 +73,10 @@ async def ask(ask: Ask, slides: list[timedelta], measurement: str, both: Both) -
     """Ask with moved ranges; each answer is compared with that of query that keeps nothing."""
     for slide in slides:
         moved = replace(ask, start=ask.start + slide, end=ask.end + slide)
+        asked = moved.parameters(measurement)
         for _ in range(2):  # what was kept before a change was seen may be computed anew once without need
-            await both.same(**moved.parameters(measurement))
+            await both.same(**asked)
+            await both.same_points(measurement=measurement, **{name: asked[name] for name in ("start", "end", "match")})
 
 
 async def happen(change: Change, measurement: str, both: Both, redis: RedisServer) -> None:

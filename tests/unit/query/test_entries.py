@@ -46,6 +46,13 @@ def test_what_json_cannot_hold_is_not_kept(number: float) -> None:
         Form(0, has_start=False, is_window=False).pack([(1.0,), (number,)])
 
 
+def test_what_looks_like_it_is_kept() -> None:
+    """A number that is missing, and a text."""
+    form = Form(1, has_start=False, is_window=False)
+    rows = [("null", None), ("NaN", 1.0)]
+    assert form.unpack(form.pack(rows), None) == rows
+
+
 @pytest.mark.parametrize(
     "reach",
     [None, Reach(START, None, True), Reach(START, START + timedelta(microseconds=9), False)],

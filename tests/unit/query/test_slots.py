@@ -10,7 +10,8 @@ import pytest
 from query import parameters, planner
 from query.facts import FieldFact
 from query.planner import State
-from query.slots import Slots, divide, runs
+from query.points import PointsRequest
+from query.slots import Slots, divide, of_points, runs
 from query.window import AggregateRequest
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -53,6 +54,9 @@ def test_windows_that_the_range_cuts_are_kept_with_all_of_it() -> None:
     assert slots.starts == tuple(NOW - n * HOUR for n in (5, 4, 3, 2, 1))
     assert slots.settled(NOW - HOUR, None) == (1, 2, 3)
     assert slots.settled(NOW, None) == (0, 1, 2, 3, 4)
+    assert [slots.is_settled(at, None) for at in (NOW - HOUR, NOW)] == [False, True]
+    assert not slots.is_settled(NOW, NOW - 2 * HOUR)
+    assert slots.count == 5
 
 
 def test_months_and_days_of_a_time_zone() -> None:
@@ -154,6 +158,63 @@ def test_a_slot_is_known_by_its_range() -> None:
     assert long.key(2) == short.key(0)
     assert len({long.key(place) for place in range(4)}) == 4
     assert cut.key(0) not in {long.key(place) for place in range(4)}
+
+
+def test_questions_that_are_alike() -> None:
+    """Of as many other hosts, over a range as long: they take about as long to compute. None has what another has."""
+    asked: list[dict[str, Any]] = [
+        {"match": "host=a"},
+        {"match": "host=~a|b"},
+        {"match": ["host=a", "os=linux"]},
+        {"match": "os=linux"},
+        {"match": "host!=a"},
+        {"match": "host=a", "fn": "max"},
+        {"match": "host=a", "start": "2026-11-25T09:00:00Z"},
+    ]
+    questions = [known(**one).question for one in asked]
+    assert len(set(questions)) == len(asked)
+    assert known(match="host=b").question == questions[0]
+    assert known(match="host=b").fingerprint != known(match="host=a").fingerprint
+    assert known(match="host=~c|d").question == questions[1]
+    assert known(match="os=bsd").question != questions[3]
+    assert known(match="host!=b").question != questions[4]
+    later = {"start": "2026-11-25T09:00:00Z", "end": "2026-11-25T13:00:00Z"}
+    assert known(match="host=c", **later).question == questions[0]
+
+
+def test_points_are_kept_as_a_whole() -> None:
+    """Everything that a page of them depends on tells it from others."""
+
+    def of(size: int = 10, origin: tuple[object, ...] = (), fields: list[FieldFact] = FACTS, **asked: Any) -> Slots:
+        asked = {"where": "cpu.user>1", "start": "2026-11-25T08:00:00Z", "end": "2026-11-25T12:00:00Z", **asked}
+        return of_points(parameters.parse(PointsRequest, asked, NOW), fields, size, origin)
+
+    slots = of()
+    assert slots.ranges == ((NOW - 4 * HOUR, NOW),)
+    assert (slots.count, slots.starts, slots.since) == (1, None, None)
+    assert slots.settled(NOW, None) == (0,)
+    assert slots.settled(NOW - MINUTE, None) == ()
+    place = "2026-11-25T09:00:00Z"
+    others = [
+        of(size=9),
+        of(origin=("replica",)),
+        of(fields=FACTS[:1]),
+        of(fields=FACTS[::-1]),
+        of(where="cpu.user>=1"),
+        of(where="cpu.user>1.5"),
+        of(where=["cpu.user>1", "cpu.user<9"]),
+        of(by="host,os"),
+        of(match="host=a"),
+        of(match="host=b"),
+        of(order="desc"),
+        of(after=f"{place},1"),
+        of(after=f"{place},2"),
+        of(order="desc", after=f"{place},2"),
+    ]
+    prints = {one.fingerprint for one in [slots, *others]}
+    assert len(prints) == 1 + len(others)
+    assert of(where="cpu.user>1.0").fingerprint == slots.fingerprint
+    assert of(match="host=a").question == of(match="host=b").question
 
 
 def test_missing_slots_are_computed_in_few_runs() -> None:
