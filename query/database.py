@@ -53,7 +53,8 @@ T = TypeVar("T")
 class Connection(psycopg.AsyncConnection[Row]):
     """A connection that keeps the plans of light statements, and of no others."""
 
-    keeps_plans = False
+    keeps_plans: bool | None = False
+    """None while it is not known."""
 
     async def keep_plans(self, *, wanted: bool) -> None:
         """Have the next statements planned without their values, so that a plan serves again, or each with its own.
@@ -61,6 +62,7 @@ class Connection(psycopg.AsyncConnection[Row]):
         Left to itself the server plans a light statement anew each time, since it thinks little of what that costs.
         Another's plan must be of its own range of time: only so are the other chunks left out.
         """
+        self.keeps_plans = None  # for as long as this may be cancelled
         await self.execute("SET plan_cache_mode TO force_generic_plan" if wanted else "RESET plan_cache_mode")
         self.keeps_plans = wanted
 
