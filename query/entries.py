@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from query.reach import Reach
-from query.tables import Row
+from query.tables import OPTIONS, Row
 
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -120,7 +120,7 @@ def seal(key: bytes, told: bytes) -> bytes:
 
 def packed(rows: Sequence[Row]) -> bytes:
     """Rows as JSON, whatever they are of. Raises `UnkeepableError`."""
-    told = orjson.dumps(rows)
+    told = orjson.dumps(rows, option=OPTIONS)
     # A number that is none is written so, too.
     if b"null" in told and any(isinstance(one, float) and not math.isfinite(one) for row in rows for one in row):
         raise UnkeepableError

@@ -66,7 +66,9 @@ class Reader:
         form = Found(request, fields)
         document = form.document(page)
         tag = None if reused.tag is None else tag_of(document.begin(), reused.tag.encode())
-        return Table(form.columns, batches, document, tag, reused.outcome)
+        # Of all points that there are none is left for another page.
+        items = reused.packed if request.limit is None else None
+        return Table(form.columns, batches, document, tag, reused.outcome, items)
 
     async def _reused(
         self,
@@ -85,7 +87,9 @@ class Reader:
                 return self._reuse.bypassed(compute(start, end))
             assumed.kept_from = start
         whole = slots.of_points(request, fields, size, self._database.origin())
-        return await self._reuse.rows(whole, fields[0].measurement_id, None, SMALL_ROWS, compute, assumed)
+        # One more tells whether there is another page; where there are none it is too many.
+        most = min(SMALL_ROWS, size if request.limit is None else size + 1)
+        return await self._reuse.rows(whole, fields[0].measurement_id, None, most, compute, assumed)
 
     def _known(self, request: PointsRequest) -> tuple[Sequence[FieldFact], dict[str, str], Assumption] | None:
         """The fields and the columns as they were when they were looked up before; None where they were not."""

@@ -24,6 +24,7 @@ from typing import Literal
 from query import changes, reach
 from query.assumptions import Assumption
 from query.cache import Cache
+from query.cheap import Cheap
 from query.entries import Entry, Stamp, UnkeepableError, in_order, packed
 from query.instruments import Instruments
 from query.ranges import Range
@@ -37,10 +38,6 @@ MOST_RUNS = 3
 """Statements that compute what is missing of an answer; where it would take more, some of what is there is computed."""
 SMALL_ROWS = 2000
 """So few rows of an answer are told from others by themselves; of more, the parts that they are kept in are."""
-WINDOWS_A_LOOK = 50
-"""To look for so many takes as long again as to ask what was changed of them."""
-MOST_CHEAP = 10_000
-"""Questions that are remembered to be cheap; all are forgotten when there would be more."""
 MOST_FLIGHTS = 3
 """How often somebody waits for others who compute the same."""
 
@@ -59,6 +56,8 @@ class Reused:
     """None where there is no cache."""
     tag: str | None = None
     """The same for the same rows, where the whole range is settled."""
+    packed: bytes | None = None
+    """The rows as JSON, where the answer was kept as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +121,7 @@ class Reuse:
         self._settings = settings
         self._instruments = instruments
         self._flights: dict[bytes, asyncio.Future[Mapping[bytes, Entry] | None]] = {}
-        self._cheap: set[tuple[bytes, timedelta]] = set()
-        """What took less time last than is worth keeping, and of which nothing was kept."""
+        self._cheap = Cheap(settings.cache_min_seconds)
 
     async def rows(
         self,
@@ -165,17 +163,13 @@ class Reuse:
         began = time.perf_counter()
         rows, rest = await self._gathered(wanted, slots.start, slots.end)
         seconds = time.perf_counter() - began
-        if rest is not None or len(rows) > SMALL_ROWS or self._is_dear(slots, seconds):
-            self._cheap.discard(slots.question)
+        if rest is not None or len(rows) > SMALL_ROWS or self._cheap.is_dear(slots.count, seconds):
+            self._cheap.forget(slots.question)
         if rest is not None:
             return Reused(_streamed(slots, rows, rest), "miss")
         self._instruments.cache_slots.labels("computed").inc(slots.count)
         answer = rows if slots.since is None else reach.without(rows)
         return Reused(_in_batches(answer), "miss", _tag(wanted, answer, {}))
-
-    def _is_dear(self, slots: Slots, seconds: float) -> bool:
-        """Whether what took so long is found again in less."""
-        return seconds >= self._settings.cache_min_seconds * (1 + slots.count / WINDOWS_A_LOOK)
 
     async def _reused(self, wanted: Wanted, keepable: Sequence[int]) -> Reused:
         fresh: Mapping[bytes, Entry] | None = {}
@@ -248,42 +242,40 @@ class Reuse:
 
     def _use(self, wanted: Wanted, place: int, entry: Entry) -> None:
         slots = wanted.slots
-        try:
-            rows = slots.form.unpack(entry.rows, slots.starts[place] if slots.starts else None)
-        except (ValueError, TypeError):  # somebody else writes into the same cache
-            self._instruments.cache_errors.labels("unreadable").inc()
-            return
+        if slots.starts is not None:  # else they are read when they are looked at
+            try:
+                wanted.rows[place] = slots.form.unpack(entry.rows, slots.starts[place])
+            except (ValueError, TypeError):  # somebody else writes into the same cache
+                self._instruments.cache_errors.labels("unreadable").inc()
+                return
         wanted.found[place] = entry
-        wanted.rows[place] = rows
         self._instruments.cache_slots.labels("reused").inc()
 
     async def _complete(self, wanted: Wanted, keepable: Sequence[int]) -> tuple[Reused, Mapping[bytes, Entry] | None]:
         """The answer, what is not found computed; and what of it is kept, None for nothing."""
+        slots = wanted.slots
+        if slots.starts is None and wanted.found:
+            packed = wanted.found[0].rows
+            return Reused(_unpacked(slots, packed), "hit", _tag(wanted, [], {}), packed), None
         began = time.perf_counter()
         computed = await self._computed(wanted)
         if not isinstance(computed, dict):
             return Reused(computed, "miss"), None
         seconds = time.perf_counter() - began
-        slots = wanted.slots
         outcome: Outcome = "hit" if not computed else "partial" if wanted.found else "miss"
         self._instruments.cache_slots.labels("computed").inc(len(computed))
         rows_of = {**wanted.rows, **{place: one.rows for place, one in computed.items()}}
         ordered = [rows_of[place] for place in range(len(slots.ranges))]
         answer = ordered[0] if len(ordered) == 1 else in_order(ordered, slots.form.tags)
-        is_kept = bool(wanted.found) or self._is_dear(slots, seconds)
+        is_kept = bool(wanted.found) or self._cheap.is_dear(slots.count, seconds)
         if not is_kept and len(answer) <= SMALL_ROWS:
-            self._remember_cheap(slots.question)
+            self._cheap.remember(slots.question)
         # To pack what is not kept would take longer than to compute it did.
         entries = self._packed(wanted, keepable, computed) if is_kept or len(answer) > SMALL_ROWS else {}
         kept = {slots.key(place): entry for place, entry in entries.items()} if is_kept else None
         if kept:
             await self._cache.put(kept)
         return Reused(_in_batches(answer), outcome, _tag(wanted, answer, entries)), kept
-
-    def _remember_cheap(self, question: tuple[bytes, timedelta]) -> None:
-        if len(self._cheap) >= MOST_CHEAP:
-            self._cheap.clear()
-        self._cheap.add(question)
 
     async def _computed(self, wanted: Wanted) -> dict[int, Computed] | Batches:
         """By place, what is not found; or the rows of the whole answer as they come, when they are too many to hold."""
@@ -381,6 +373,11 @@ async def _streamed(slots: Slots, rows: list[Row], rest: Batches) -> Batches:
             yield batch if slots.since is None else reach.without(batch)
         async for batch in rest:
             yield batch if slots.since is None else reach.without(batch)
+
+
+async def _unpacked(slots: Slots, packed: bytes) -> Batches:
+    for batch in _chunks(slots.form.unpack(packed, None)):
+        yield batch
 
 
 async def _in_batches(rows: list[Row]) -> Batches:

@@ -150,6 +150,10 @@ def _is_known(request: web.Request, tag: str | None) -> bool:
 
 async def _encoded(table: Table, encoder: Encoder) -> Pieces:
     yield encoder.begin()
+    if table.items is not None and encoder is table.document:
+        yield table.items[1:-1]
+        yield encoder.end()
+        return
     async for batch in table.batches:
         yield encoder.rows(batch)
         await asyncio.sleep(0)  # rows that are there already would come without a pause, and others have their turn

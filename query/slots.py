@@ -20,6 +20,7 @@ from typing import Any
 
 import orjson
 
+from query.cheap import Question
 from query.conditions import hosts_named
 from query.entries import Form, microseconds
 from query.facts import FieldFact
@@ -104,7 +105,7 @@ class Slots:
         return None if self.since is None else max(self.since, start - self.lookback)
 
     @property
-    def question(self) -> tuple[bytes, timedelta]:
+    def question(self) -> Question:
         """The same for what takes about as long to compute: of as many hosts, of a range as long."""
         return self.likeness, self.end - self.start
 
@@ -145,7 +146,14 @@ def divide(plan: Plan, lookback: timedelta, origin: Sequence[object], most_windo
 
 def of_points(request: PointsRequest, fields: Sequence[FieldFact], size: int, origin: Sequence[object]) -> Slots:
     """The answer that has these fields of at most `size` points, and is kept as a whole."""
-    known: list[Any] = [FORMAT, *origin, "points", size, [[field.measurement_id, field.id] for field in fields]]
+    known: list[Any] = [
+        FORMAT,
+        *origin,
+        "points",
+        size,
+        request.limit,
+        [[field.measurement_id, field.id] for field in fields],
+    ]
     known += [request.by, [str(one) for one in request.where], request.order]
     known.append(None if request.after is None else str(request.after))
     form = Form(0, has_start=True, is_window=False)

@@ -81,6 +81,8 @@ class Table:
     """What tells the answer from others, where it is not likely to change."""
     reuse: str | None = None
     """What of it was there already: `reuse.Outcome`; None where nothing ever is."""
+    items: bytes | None = None
+    """The list that is in its JSON document, where that is there already; the batches have the same rows."""
 
 
 class ListDocument:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from query.reuse import SMALL_ROWS
-from tests.integration.query.conftest import ServeBoth
+from tests.integration.query.conftest import Query, ServeBoth
 from tests.integration.query.panels import Both, ask, at, window
 
 POINTS = "/api/v1/points"
@@ -34,6 +34,32 @@ async def test_points_of_a_settled_range_are_kept(both: Both) -> None:
     known = await ask(both.keeping, known=tag, path=POINTS, **asked)
     assert (known.status, known.headers["ETag"]) == (304, tag)
     assert (await ask(both.keeping, "text/csv", tag, POINTS, **asked)).status == 200
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "ndjson"])
+@pytest.mark.parametrize("page", [{}, {"limit": 7}, {"limit": 1000}, {"order": "any"}], ids=str)
+async def test_kept_points_are_told_as_they_were(both: Both, form: str, page: dict[str, Any]) -> None:
+    """To the byte, in every format, with the next page's place where there is one."""
+    asked = {**HIGH, **settled(), **page, "format": form}
+
+    async def told(query: Query) -> tuple[str | None, bytes]:
+        async with query.client.get(f"{query.url}{POINTS}", params=asked) as response:
+            assert response.status == 200
+            return response.headers.get("Tidemark-Cache"), await response.read()
+
+    first, again, (_, plain) = await told(both.keeping), await told(both.keeping), await told(both.plain)
+    assert [first, again] == [("miss", plain), ("hit", plain)]
+
+
+async def test_too_many_points_are_refused_each_time(both: Both, serve_both: ServeBoth) -> None:
+    """What is refused is not kept, and what is kept is no way around it."""
+    bounded = (await serve_both(max_values=40)).keeping
+    asked = {"metric": "cpu.usage", "match": "host=web-1", **settled()}
+    for _ in range(3):
+        assert (await ask(bounded, path=POINTS, **asked)).status == 400
+        page = await ask(bounded, path=POINTS, limit=40, **asked)
+        assert len(page.answer["points"]) == 40
+        assert page.answer["next"] is not None
 
 
 async def test_points_of_an_open_range_are_not(both: Both) -> None:

@@ -197,6 +197,7 @@ def test_points_are_kept_as_a_whole() -> None:
     place = "2026-11-25T09:00:00Z"
     others = [
         of(size=9),
+        of(limit=10),
         of(origin=("replica",)),
         of(fields=FACTS[:1]),
         of(fields=FACTS[::-1]),
