@@ -6,14 +6,14 @@ sorted, so that those of a series stand together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
 import orjson
 
 from query.planner import Plan
-from query.tables import OPTIONS, Column, Kind, Row, distinct, tag_of, texts
+from query.tables import OPTIONS, Column, Kind, Row, digest_of, distinct, tags_of, texts
 
 
 def columns(plan: Plan) -> tuple[Column, ...]:
@@ -27,7 +27,7 @@ def columns(plan: Plan) -> tuple[Column, ...]:
 
 def tag(plan: Plan, document: AggregateDocument, rows: str) -> str:
     """What tells an answer from others, `rows` being what tells its rows, before windows are filled."""
-    return tag_of(document.begin(), repr(plan.request.fill).encode(), rows.encode())
+    return digest_of(document.begin(), repr(plan.request.fill).encode(), rows.encode())
 
 
 def _kind(plan: Plan, fn: str) -> Kind:
@@ -49,6 +49,7 @@ class AggregateDocument:
         self._plan = plan
         self._numbers_of_a_point = plan.values
         self._width = len(plan.request.by)
+        self._tags_of = tags_of(self._width)
         self._series: Row | None = None
         """The tags of the series that is being written."""
 
@@ -73,27 +74,27 @@ class AggregateDocument:
         """The series of these rows; the last of them is left open, since more of its rows may follow."""
         write = self._values if self._plan.request.step is None else self._points
         if self._width == 0:
-            return write((), batch) if batch else b""
-        pieces = [write(tags, group) for tags, group in groupby(batch, key=lambda row: row[: self._width])]
-        return b"".join(pieces)
+            return write(batch) if batch else b""
+        return b"".join([write(list(series)) for _, series in groupby(batch, self._tags_of)])
 
     def end(self) -> bytes:
         """The end of the last series, and of the document."""
         is_open = self._series is not None and self._plan.request.step is not None
         return (b"]}" if is_open else b"") + b"]}\n"
 
-    def _points(self, tags: Row, rows: Iterable[Row]) -> bytes:
-        told = [row[self._width :] for row in rows] if self._width else rows
-        points = orjson.dumps(told, option=OPTIONS)[1:-1]
+    def _points(self, rows: Sequence[Row]) -> bytes:
+        tags = rows[0][: self._width]
+        points = orjson.dumps([row[self._width :] for row in rows] if tags else rows, option=OPTIONS)[1:-1]
         if tags == self._series:
             return b"," + points
         before = b"" if self._series is None else b"]},"
         return before + self._begun(tags) + b',"points":[' + points
 
-    def _values(self, tags: Row, rows: Iterable[Row]) -> bytes:
+    def _values(self, rows: Sequence[Row]) -> bytes:
         (row,) = rows
         before = b"" if self._series is None else b","
-        return before + self._begun(tags) + b"," + orjson.dumps(self._numbers(row[self._width :]), option=OPTIONS)[1:]
+        told = orjson.dumps(self._numbers(row[self._width :]), option=OPTIONS)
+        return before + self._begun(row[: self._width]) + b"," + told[1:]
 
     def _begun(self, tags: Row) -> bytes:
         self._series = tags

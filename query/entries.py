@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from query.reach import Reach
-from query.tables import OPTIONS, Row
+from query.tables import OPTIONS, Row, tags_of
 
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -93,12 +93,12 @@ class Form:
     def unpack(self, data: bytes, start: datetime | None) -> list[Row]:
         """The rows that were packed, `start` being that of their window. Raises `ValueError` for what are none."""
         place, rows = self.tags, orjson.loads(data)
-        if self.is_window:
-            return [(*row[:place], start, *row[place:]) for row in rows]
-        if self.has_start:
-            for row in rows:
+        for row in rows:
+            if self.is_window:
+                row.insert(place, start)
+            elif self.has_start:
                 row[place] = datetime.fromisoformat(row[place])
-        return [tuple(row) for row in rows]
+        return list(map(tuple, rows))
 
 
 def in_order(slots: Iterable[Sequence[Row]], tags: int) -> list[Row]:
@@ -106,11 +106,17 @@ def in_order(slots: Iterable[Sequence[Row]], tags: int) -> list[Row]:
 
     PostgreSQL's collation "C" compares the bytes of UTF-8, whose order is that of Python's characters.
     """
-    by_tags: dict[Row, list[Row]] = {}
-    for rows in slots:
-        for row in rows:
-            by_tags.setdefault(row[:tags], []).append(row)
-    return [row for series in sorted(by_tags) for row in by_tags[series]]
+    if not tags:
+        return [row for rows in slots for row in rows]
+    by_tags: dict[Any, list[Row]] = {}
+    filled = [rows for rows in slots if rows]
+    of_each = [list(map(tags_of(tags), rows)) for rows in filled]
+    if of_each and all(one == of_each[0] for one in of_each):  # as is usual: they are sorted already
+        return [row for series in zip(*filled, strict=True) for row in series]
+    for known, rows in zip(of_each, filled, strict=True):
+        for one, row in zip(known, rows, strict=True):
+            by_tags.setdefault(one, []).append(row)
+    return [row for one in sorted(by_tags) for row in by_tags[one]]
 
 
 def seal(key: bytes, told: bytes) -> bytes:

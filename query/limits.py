@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
 
 from query.parameters import Matcher
 from query.points import PointsRequest
 from query.settings import QuerySettings
-from query.tables import Row
+from query.tables import Row, tags_of
 from query.window import AggregateRequest
 from service.errors import BadRequest
 
@@ -60,19 +62,21 @@ class AnswerSize:
 
     def __init__(self, settings: QuerySettings, tags: int, values: int) -> None:
         self._settings = settings
-        self._tags = tags
+        self._has_tags = tags > 0
+        self._tags_of = tags_of(tags)
         self._rows_left = settings.max_values // values
         self._series_left = settings.max_series
-        self._last: Row | None = None
+        self._last: Any = self
+        """The tags of the last series; of none yet."""
 
     def add(self, batch: Sequence[Row]) -> None:
         """Count the next rows, which are sorted by series. Raises `Limited` past a bound."""
         self._rows_left -= len(batch)
         if self._rows_left < 0:
             raise too_many_values(self._settings, f"more than {self._settings.max_values} values")
-        for row in batch if self._tags else batch[:1]:
-            if row[: self._tags] != self._last:
-                self._last = row[: self._tags]
+        for tags, _ in groupby(batch if self._has_tags else batch[:1], self._tags_of):
+            if tags != self._last:
+                self._last = tags
                 self._series_left -= 1
         if self._series_left < 0:
             raise too_many_series(self._settings)

@@ -16,7 +16,7 @@ from query.points import Place, PointsRequest
 from query.reuse import SMALL_ROWS, Compute, Reuse, Reused
 from query.servers import Servers
 from query.settings import QuerySettings
-from query.tables import Batches, Row, Table, tag_of
+from query.tables import Batches, Row, Table, digest_of
 
 PAGES = "ask for them in pages by limit and after, or for fewer by metric, where and match"
 
@@ -65,7 +65,7 @@ class Reader:
             batches = await begun(batches)
         form = Found(request, fields)
         document = form.document(page)
-        tag = None if reused.tag is None else tag_of(document.begin(), reused.tag.encode())
+        tag = None if reused.tag is None else digest_of(document.begin(), reused.tag.encode())
         # Of all points that there are none is left for another page.
         items = reused.packed if request.limit is None else None
         return Table(form.columns, batches, document, tag, reused.outcome, items)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Literal, Protocol
 
 import orjson
@@ -52,7 +53,12 @@ def as_json(value: Any) -> str:
     return orjson.dumps(value, option=OPTIONS).decode()
 
 
-def tag_of(*told: bytes) -> str:
+def tags_of(width: int) -> Callable[[Row], Any]:
+    """What tells the tags of a row, so many of which stand at its beginning, from those of others."""
+    return itemgetter(*range(width)) if width else lambda _: None
+
+
+def digest_of(*told: bytes) -> str:
     """What tells an answer of which this is told from others."""
     return hashlib.blake2b(b"".join(told), digest_size=16).hexdigest()
 
