@@ -26,6 +26,8 @@ ALWAYS_KEPT = timedelta(days=1)
 LEAST_OF_FEW_SERIES = timedelta(days=1)
 """Of the few series that a tag's value chooses, the points of less are read in the time that it takes to look for
 rollups."""
+LEAST_OF_MANY_SERIES = timedelta(hours=2)
+"""The points at the two ragged edges of a range take as long to find as all points of less."""
 
 RAW = "raw"
 """The points themselves, as a source."""
@@ -202,7 +204,8 @@ def _saves_by_rollups(request: AggregateRequest) -> bool:
     """Whether rollups can stand for points that must not be read anyway, and that are not few."""
     kept, others = _parts(request)
     is_narrow = any(matcher.operator == "=" and matcher.value for matcher in request.match)
-    return bool(kept) and not others and (not is_narrow or request.end - request.start >= LEAST_OF_FEW_SERIES)
+    least = LEAST_OF_FEW_SERIES if is_narrow else LEAST_OF_MANY_SERIES
+    return bool(kept) and not others and request.end - request.start >= least
 
 
 def _parts(request: AggregateRequest) -> tuple[list[str], list[str]]:

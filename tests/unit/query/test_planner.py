@@ -139,6 +139,9 @@ def test_curves_have_a_plan_for_their_order() -> None:
         ({"start": "-25h", "fn": "last"}, True),
         ({"start": "-25h", "step": "1m", "match": "host=a"}, True),
         ({"start": "-20m", "resolution": "10m"}, True),
+        ({"start": "-119m", "by": "host"}, False),
+        ({"start": "-2h", "by": "host"}, True),
+        ({"start": "-119m", "end": "-1m", "by": "host", "order": "desc"}, False),
     ],
 )
 def test_rollups_are_looked_for_where_they_can_help(parameters: dict[str, Any], is_needed: bool) -> None:
