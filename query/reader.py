@@ -84,7 +84,7 @@ class Reader:
             return Reused(compute(start, end))
         if start < datetime.now(UTC) - planner.ALWAYS_KEPT:
             if assumed is None:  # then it is not known whether they all are
-                return self._reuse.bypassed(compute(start, end))
+                return Reused(compute(start, end), "bypass")
             assumed.kept_from = start
         whole = slots.of_points(request, fields, size, self._database.origin())
         # One more tells whether there is another page; where there are none it is too many.

@@ -138,24 +138,18 @@ class Reuse:
         """
         settled = self._servers.settled()
         if settled is None:
-            return self.bypassed(_streamed(slots, [], compute(slots.start, slots.end)))
+            return _bypassed(slots, compute)
         stamp, before = settled
         before -= timedelta(seconds=self._settings.cache_settle_seconds)
         most, is_settled = min(max_rows, self._settings.cache_max_rows), slots.is_settled(before, raw_from)
         wanted = Wanted(slots, measurement_id, compute, most, stamp, raw_from, assumed, is_settled)
+        if slots.windows is None and not is_settled:
+            return _bypassed(slots, compute)
         if slots.question in self._cheap:
-            reused = await self._anew(wanted)
-        elif keepable := slots.settled(before, raw_from):
-            reused = await self._reused(wanted, keepable)
-        else:
-            return self.bypassed(_streamed(slots, [], compute(slots.start, slots.end)))
-        self._instruments.cache_requests.labels(reused.outcome).inc()
-        return reused
-
-    def bypassed(self, batches: Batches) -> Reused:
-        """The rows of an answer of which nothing can be kept."""
-        self._instruments.cache_requests.labels("bypass").inc()
-        return Reused(batches, "bypass")
+            return await self._anew(wanted)
+        if keepable := slots.settled(before, raw_from):
+            return await self._reused(wanted, keepable)
+        return _bypassed(slots, compute)
 
     async def _anew(self, wanted: Wanted) -> Reused:
         """The answer as if there were no cache: to look for many windows takes longer than to compute cheap ones."""
@@ -365,6 +359,11 @@ def _tag(wanted: Wanted, answer: Sequence[Row], entries: Mapping[int, Entry]) ->
     for place in range(len(wanted.slots.ranges)):
         digest.update(parts[place].rows)
     return digest.hexdigest()
+
+
+def _bypassed(slots: Slots, compute: Compute) -> Reused:
+    """The answer of which nothing can be kept now."""
+    return Reused(_streamed(slots, [], compute(slots.start, slots.end)), "bypass")
 
 
 async def _streamed(slots: Slots, rows: list[Row], rest: Batches) -> Batches:

@@ -54,6 +54,8 @@ class Sender:
         """The answer to a request, sent. Raises what the table's rows raise, unless some of it has been sent."""
         coding = compression.choose(listed(request.headers.getall("Accept-Encoding", [])))
         headers = {"Vary": "Accept, Accept-Encoding", **_caching(form, table)}
+        if table.reuse is not None:
+            self._instruments.cache_requests.labels(table.reuse).inc()
         if _is_known(request, headers.get("ETag")):
             await table.batches.aclose()
             return web.Response(status=304, headers=headers)

@@ -75,7 +75,7 @@ class Store:
             return Reused(self._rows(plan, assumed))
         slots = divide(plan, self._lookback, self._database.origin(), self._settings.cache_max_windows)
         if slots is None:
-            return self._reuse.bypassed(self._rows(plan, assumed))
+            return Reused(self._rows(plan, assumed), "bypass")
 
         def compute(start: datetime, end: datetime) -> Batches:
             part = plan.request.model_copy(update={"start": start, "end": end})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -180,3 +181,29 @@ async def test_cheap_points_are_asked_for_each_time(serve_both: ServeBoth, both:
     heard = [await frugal.same_points(**asked) for _ in range(3)]
     assert [one.reuse for one in heard] == ["miss"] * 3
     assert len({one.headers["ETag"] for one in heard}) == 1
+
+
+async def test_an_open_range_is_told_to_be_one(serve_both: ServeBoth, both: Both) -> None:
+    """Also where one as long was cheap, and would not be looked for."""
+    frugal = await serve_both(cache_min_seconds=60)
+    for path, asked in (("/api/v1/points", HIGH), ("/api/v1/aggregate", {"metric": "cpu.usage"})):
+        last = datetime.now(UTC)
+        for end, reuse in ((last - 10 * MINUTE, "miss"), (last, "bypass")):
+            for _ in range(2):
+                heard = await frugal.same(path=path, **asked, **window(timedelta(hours=1), end))
+                assert heard.reuse == reuse
+
+
+async def test_each_answer_is_counted_once(both: Both) -> None:
+    """Under what its header says, also where what it was asked by turned out to be outdated, or to have no rows."""
+    nobody = {"match": "host=nobody"}
+    told: Counter[str] = Counter()
+    for path in ("/api/v1/points", "/api/v1/aggregate"):
+        for asked in (HIGH | nobody, HIGH):
+            chosen = asked if path == "/api/v1/points" else {"metric": "cpu.usage", "match": asked["match"]}
+            for times in (settled(), window(timedelta(hours=1))):
+                for _ in range(3):
+                    told[(await both.same(path=path, **chosen, **times)).reuse] += 1
+    for outcome in ("hit", "partial", "miss", "bypass"):
+        assert await both.keeping.counted("query_cache_requests_total", outcome=outcome) == told[outcome]
+    assert min(told[outcome] for outcome in ("hit", "miss", "bypass")) > 0
