@@ -172,9 +172,9 @@ class Reuse:
             await self._find(wanted, keepable, fresh)
             if 2 * len(wanted.found) >= len(keepable):
                 break
-            flight = self._flights.get(wanted.slots.fingerprint)
+            flight = self._flights.get(wanted.slots.common)
             if flight is None:
-                async with self._flight(wanted.slots.fingerprint) as land:
+                async with self._flight(wanted.slots.common) as land:
                     reused, kept = await self._complete(wanted, keepable)
                     land(kept)
                 return reused
@@ -184,14 +184,14 @@ class Reuse:
         return (await self._complete(wanted, keepable))[0]
 
     @asynccontextmanager
-    async def _flight(self, fingerprint: bytes) -> AsyncIterator[Callable[[Mapping[bytes, Entry] | None], None]]:
+    async def _flight(self, common: bytes) -> AsyncIterator[Callable[[Mapping[bytes, Entry] | None], None]]:
         """Let others wait for what is computed within the block, which hands it over."""
         flight: asyncio.Future[Mapping[bytes, Entry] | None] = asyncio.get_running_loop().create_future()
-        self._flights[fingerprint] = flight
+        self._flights[common] = flight
         try:
             yield flight.set_result
         finally:
-            del self._flights[fingerprint]
+            del self._flights[common]
             if not flight.done():
                 flight.set_result({})  # it came to nothing: somebody else may try
 

@@ -109,6 +109,11 @@ class Slots:
         """The same for what takes about as long to compute: of as many hosts, of a range as long."""
         return self.likeness, self.end - self.start
 
+    @property
+    def common(self) -> bytes:
+        """By what those are known who may have parts in common: other ranges of windows, the same of what is whole."""
+        return self.key(0) if self.windows is None else self.fingerprint
+
     def key(self, place: int) -> bytes:
         """By what a range is known."""
         start, end = self.ranges[place]

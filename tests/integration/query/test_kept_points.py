@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from query.reuse import SMALL_ROWS
-from tests.integration.query.conftest import Query, ServeBoth
+from tests.integration.query.conftest import DEADLINE_SECONDS, Query, ServeBoth
 from tests.integration.query.panels import Both, ask, at, window
 
 POINTS = "/api/v1/points"
@@ -207,3 +208,32 @@ async def test_each_answer_is_counted_once(both: Both) -> None:
     for outcome in ("hit", "partial", "miss", "bypass"):
         assert await both.keeping.counted("query_cache_requests_total", outcome=outcome) == told[outcome]
     assert min(told[outcome] for outcome in ("hit", "miss", "bypass")) > 0
+
+
+async def test_nobody_waits_for_points_of_another_range(serve_both: ServeBoth, both: Both) -> None:
+    """What is kept as a whole is no part of what others ask for."""
+    patient = await serve_both(wait_seconds=2 * DEADLINE_SECONDS)
+
+    def waiting() -> int:
+        return len(both.stored.statements("wait_event_type = 'Lock' AND query LIKE '%SELECT p.time%'"))
+
+    with both.stored.locked("cpu"):
+        asked = [
+            asyncio.create_task(ask(patient.keeping, path=POINTS, **HIGH, **window(MINUTE, at(number * MINUTE))))
+            for number in (10, 20, 30)
+        ]
+        await both.stored.until(lambda: waiting() == len(asked))
+        assert not any(one.done() for one in asked)
+    assert [one.reuse for one in await asyncio.gather(*asked)] == ["miss"] * 3
+
+
+async def test_a_stampede_reads_points_once(both: Both) -> None:
+    """Of many who ask for the same that is not there, one has it read, and all have it."""
+    asked = {**HIGH, **settled()}
+    with both.stored.locked("cpu"):
+        asking = [asyncio.create_task(ask(both.keeping, path=POINTS, **asked)) for _ in range(20)]
+        await both.stored.until_waiting_for_lock()
+        await both.keeping.until_counted("query_reads_total", 20, server="primary", reason="only")
+    answers = await asyncio.gather(*asking)
+    assert Counter(one.reuse for one in answers) == {"hit": 19, "miss": 1}
+    assert all(one.answer == answers[0].answer for one in answers)

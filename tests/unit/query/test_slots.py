@@ -160,6 +160,15 @@ def test_a_slot_is_known_by_its_range() -> None:
     assert cut.key(0) not in {long.key(place) for place in range(4)}
 
 
+def test_who_may_have_parts_in_common() -> None:
+    """Ranges of the same windows; of what is kept as a whole nobody but who asks for the same range."""
+    other = {"start": "2026-11-25T09:00:00Z"}
+    assert known(step="1h").common == known(step="1h", **other).common
+    assert known(step="1h").common != known(step="1h", match="host=a").common
+    assert known().common == known().common
+    assert known().common != known(**other).common
+
+
 def test_questions_that_are_alike() -> None:
     """Of as many other hosts, over a range as long: they take about as long to compute. None has what another has."""
     asked: list[dict[str, Any]] = [
