@@ -96,10 +96,12 @@ class Reader:
         named, measurement = _named(request), request.measurement
         columns: dict[str, str] = {}
         if named:
-            found = self._catalog.known_facts(named) if measurement is None else None
+            found = self._catalog.known_facts(named)
             if found is None:
                 return None
             epoch, facts = found
+            if any(fact.measurement != (measurement or fact.measurement) for fact in facts):
+                return None  # which is refused, by what is found then
             known = planner.choose(named, facts)
             columns = {fact.metric: fact.column for fact in known}
             if request.metric:

@@ -237,3 +237,30 @@ async def test_a_stampede_reads_points_once(both: Both) -> None:
     answers = await asyncio.gather(*asking)
     assert Counter(one.reuse for one in answers) == {"hit": 19, "miss": 1}
     assert all(one.answer == answers[0].answer for one in answers)
+
+
+async def test_points_of_long_ago_are_kept_however_their_measurement_is_named(both: Both) -> None:
+    """By its parameter, by metrics, by conditions, and by several of these."""
+    long_ago = datetime(2026, 3, 1, tzinfo=UTC)
+    times = {"start": long_ago.isoformat(), "end": (long_ago + 2 * MINUTE).isoformat()}
+    await both.write(f"cpu,host=web-1 usage=97 {int(long_ago.timestamp())}")
+    for asked in (
+        {"measurement": "cpu"},
+        {"metric": "cpu.usage"},
+        HIGH,
+        {"measurement": "cpu", "metric": "cpu.usage"},
+        {"measurement": "cpu", **HIGH},
+    ):
+        heard = [await both.same_points(**asked, **times) for _ in range(5)]
+        assert heard[-1].reuse == "hit"
+        assert len(heard[-1].answer["points"]) == 1
+
+
+async def test_metrics_of_another_measurement_are_refused_each_time(both: Both) -> None:
+    """Also when they are known, and would name one."""
+    await both.write(f"mem used=1 {int(at(MINUTE).timestamp())}")
+    for _ in range(2):
+        await both.same_points(metric="cpu.usage", **settled())
+        heard = await ask(both.keeping, path=POINTS, metric="cpu.usage", measurement="mem", **settled())
+        assert heard.status == 400
+        assert "not of mem" in heard.answer["message"]
