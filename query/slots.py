@@ -106,8 +106,9 @@ class Slots:
 
     @property
     def question(self) -> Question:
-        """The same for what takes about as long to compute: of as many hosts, of a range as long."""
-        return self.likeness, self.end - self.start
+        """By what is known how long it takes to compute."""
+        length = self.end - self.start
+        return Question((self.likeness, length), (self.fingerprint, length))
 
     @property
     def common(self) -> bytes:

@@ -180,15 +180,15 @@ def test_questions_that_are_alike() -> None:
         {"match": "host=a", "fn": "max"},
         {"match": "host=a", "start": "2026-11-25T09:00:00Z"},
     ]
-    questions = [known(**one).question for one in asked]
+    questions = [known(**one).question.like for one in asked]
     assert len(set(questions)) == len(asked)
-    assert known(match="host=b").question == questions[0]
+    assert known(match="host=b").question.like == questions[0]
     assert known(match="host=b").fingerprint != known(match="host=a").fingerprint
-    assert known(match="host=~c|d").question == questions[1]
-    assert known(match="os=bsd").question != questions[3]
-    assert known(match="host!=b").question != questions[4]
+    assert known(match="host=~c|d").question.like == questions[1]
+    assert known(match="os=bsd").question.like != questions[3]
+    assert known(match="host!=b").question.like != questions[4]
     later = {"start": "2026-11-25T09:00:00Z", "end": "2026-11-25T13:00:00Z"}
-    assert known(match="host=c", **later).question == questions[0]
+    assert known(match="host=c", **later).question.like == questions[0]
 
 
 def test_points_are_kept_as_a_whole() -> None:
@@ -224,7 +224,7 @@ def test_points_are_kept_as_a_whole() -> None:
     prints = {one.fingerprint for one in [slots, *others]}
     assert len(prints) == 1 + len(others)
     assert of(where="cpu.user>1.0").fingerprint == slots.fingerprint
-    assert of(match="host=a").question == of(match="host=b").question
+    assert of(match="host=a").question.like == of(match="host=b").question.like
 
 
 def test_missing_slots_are_computed_in_few_runs() -> None:
