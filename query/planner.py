@@ -152,8 +152,8 @@ def needs_state(request: AggregateRequest, now: datetime) -> bool:
 
 
 def may_be_dropped(request: AggregateRequest, now: datetime) -> bool:
-    """Whether some of the points that the request is about may be kept no longer, and it matters."""
-    return request.resolution == "auto" and request.start < now - ALWAYS_KEPT
+    """Whether some of the points that the request is about may be kept no longer."""
+    return request.start < now - ALWAYS_KEPT
 
 
 def needs_rollups(request: AggregateRequest) -> bool:

@@ -185,6 +185,23 @@ async def test_a_measurement_that_was_dropped_is_forgotten(both: Both) -> None:
     assert (await both.same(**panel)).answer["series"] == []
 
 
+@pytest.mark.parametrize("step", ["1m", None])
+@pytest.mark.parametrize("resolution", ["auto", "raw"])
+async def test_points_that_are_no_longer_kept_are_in_no_answer(both: Both, resolution: str, step: str | None) -> None:
+    """What was computed of them is not used once they have expired, whichever the resolution."""
+    long_ago = datetime(2026, 3, 1, tzinfo=UTC)
+    panel: dict[str, Any] = {"metric": "cpu.usage", "fn": "max", "resolution": resolution}
+    panel |= window(timedelta(minutes=3), long_ago + timedelta(minutes=3)) | ({"step": step} if step else {})
+    await both.write(*(f"cpu usage={n} {int(long_ago.timestamp()) + 60 * n}" for n in range(3)))
+    heard = [await both.same(**panel) for _ in range(5)]
+    assert heard[-1].reuse == "hit"
+    assert heard[-1].answer["series"]
+    both.stored.execute("DELETE FROM points.cpu WHERE time < %s", long_ago + timedelta(minutes=3))
+    both.stored.execute("UPDATE catalog.retention SET dropped_before = %s", long_ago + timedelta(minutes=3))
+    for _ in range(2):
+        assert (await both.same(**panel)).answer["series"] == []
+
+
 async def test_an_answer_with_too_many_rows_is_not_kept(
     database: str, stored: Database, serve_query: ServeQuery
 ) -> None:
