@@ -54,9 +54,8 @@ class Sender:
         """The answer to a request, sent. Raises what the table's rows raise, unless some of it has been sent."""
         coding = compression.choose(listed(request.headers.getall("Accept-Encoding", [])))
         headers = {"Vary": "Accept, Accept-Encoding", **_caching(form, table)}
-        if table.reuse is not None:
-            self._instruments.cache_requests.labels(table.reuse).inc()
         if _is_known(request, headers.get("ETag")):
+            self._count_reuse(table)
             await table.batches.aclose()
             return web.Response(status=304, headers=headers)
         headers["Content-Type"] = form.content_type
@@ -72,6 +71,7 @@ class Sender:
                 held.clear()
             is_whole = is_whole or await _gathered(pieces, held, of_all.now)
             self._instruments.answers.labels(form.name).inc()
+            self._count_reuse(table)
             if is_whole and len(held) <= SLICE_BYTES:
                 return await self._at_once(request, web.Response(headers=headers, body=bytes(held)))
             response = web.StreamResponse(headers=headers)
@@ -80,6 +80,11 @@ class Sender:
             if request.method != "HEAD":
                 await self._streamed(request, response, held, of_all, pieces)
         return response
+
+    def _count_reuse(self, table: Table) -> None:
+        """Count how much of an answer was there, once it is sure to be one: it may be refused after all."""
+        if table.reuse is not None:
+            self._instruments.cache_requests.labels(table.reuse).inc()
 
     async def _streamed(
         self, request: web.Request, response: web.StreamResponse, held: bytearray, of_all: Held, rest: Pieces

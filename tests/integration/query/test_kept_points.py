@@ -196,7 +196,9 @@ async def test_an_open_range_is_told_to_be_one(serve_both: ServeBoth, both: Both
 
 
 async def test_each_answer_is_counted_once(both: Both) -> None:
-    """Under what its header says, also where what it was asked by turned out to be outdated, or to have no rows."""
+    """Under what its header says, also where it has no rows; one that is refused is none."""
+    few = {"metric": "cpu.usage", "by": "host", "step": "1s", "fill": "0"}
+    assert (await ask(both.keeping, **few, **window(timedelta(hours=20)))).status == 400
     nobody = {"match": "host=nobody"}
     told: Counter[str] = Counter()
     for path in ("/api/v1/points", "/api/v1/aggregate"):
