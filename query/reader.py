@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 
 from query import limits, planner, point_statements, slots
-from query.assumptions import Assumption, OutdatedError, begun, checked
+from query.assumptions import Assumption, Changed, OutdatedError, begun, checked
 from query.catalog import Catalog
 from query.facts import FieldFact
 from query.found import Found
@@ -123,8 +123,9 @@ class Reader:
         columns = {fact.metric: fact.column for fact in known}
         if request.metric:
             return known[: len(request.metric)], columns
-        measurement = request.measurement or known[0].measurement
-        return await self._catalog.fields_of(measurement), columns
+        if fields := await self._catalog.fields_of(request.measurement or known[0].measurement):
+            return fields, columns
+        raise Changed("the measurement was dropped while its fields were looked up")
 
     async def _rows(
         self,

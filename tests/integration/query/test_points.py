@@ -163,6 +163,14 @@ async def test_what_is_not_there(query: Query, stored: Database) -> None:
         assert words in answer["message"]
 
 
+async def test_a_measurement_that_is_dropped_between_two_looks(query: Query, stored: Database) -> None:
+    """It was there, and its fields are not: who asks once more is told what is so then."""
+    stored.store("cpu", FLEET[:1])
+    stored.execute("DELETE FROM catalog.field")
+    status, answer = await query.get("/api/v1/points", {**RANGE, "measurement": "cpu"})
+    assert (status, answer["code"]) == (503, "unavailable"), answer
+
+
 async def test_answers_have_bounds(database: str, stored: Database, serve_query: ServeQuery) -> None:
     """Past QUERY_MAX_VALUES an answer is refused, never cut short; a page of as many is answered."""
     stored.store("cpu", FLEET)
