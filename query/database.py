@@ -120,7 +120,7 @@ class Database:
         """
         async with (
             self._measured(name),
-            self._pool.connection() as connection,
+            self._lent() as connection,
             connection.cursor(binary=True) as cursor,
         ):
             await self._told(connection, planned)
@@ -139,7 +139,7 @@ class Database:
         """
         async with (
             self._measured(name),
-            self._pool.connection() as connection,
+            self._lent() as connection,
             BatchCursor(connection) as cursor,
             aclosing(cursor.batches(statement, parameters, BATCH_ROWS, prepare=planned != "each")) as batches,
         ):
@@ -147,6 +147,19 @@ class Database:
             while (batch := await self._heard(anext(batches, None))) is not None:
                 self._instruments.rows.labels(name).inc(len(batch))
                 yield batch
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[Connection]:
+        """A connection of the pool's for the block.
+
+        It is given back by a task of its own: who is cancelled while the pool takes it, as it does one at a time, would
+        take the connection and its place along.
+        """
+        connection = await self._pool.getconn()
+        try:
+            yield connection
+        finally:
+            await asyncio.shield(self._pool.putconn(connection))
 
     async def _told(self, connection: Connection, planned: Planned) -> None:
         """Tell the server how to plan what comes next, where it does otherwise."""

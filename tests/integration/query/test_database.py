@@ -9,11 +9,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from prometheus_client import CollectorRegistry
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
+from query.database import Database as Server
 from query.database import conninfo
+from query.instruments import Instruments
 from query.settings import QuerySettings
 from query.watch import NEEDED_MIGRATION
 from sql.migrate import migrate
@@ -200,6 +203,24 @@ async def test_a_client_that_leaves_cancels_its_statement(
         await stored.until(lambda: not stored.statements("wait_event_type = 'Lock'"))
     await query.until_counted("query_statements_abandoned_total", 1)
     await query.aggregate(**ASK)
+
+
+async def test_a_client_that_leaves_while_its_connection_is_given_back(database: str, stored: Database) -> None:
+    """The pool has the connection again, though it was at work for others when the client left."""
+    settings = QuerySettings(database_url=SecretStr(database), connections=1, wait_seconds=1)
+    server = Server("primary", settings.database_url, settings, Instruments(CollectorRegistry()), lambda: None)
+    async with server.running():
+        await stored.until(lambda: server.watch.not_ready is None)
+        with stored.locked("cpu"):
+            asked = asyncio.create_task(server.fetch("points", "SELECT count(*) FROM points.cpu"))
+            await stored.until_waiting_for_lock()
+            await server._pool._lock.acquire()
+        await stored.until(lambda: "waiters:1" in repr(server._pool._lock))
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        server._pool._lock.release()
+        assert await server.fetch("points", "SELECT count(*) FROM points.cpu") == [(1,)]
 
 
 async def test_a_statement_that_takes_too_long(database: str, stored: Database, serve_query: ServeQuery) -> None:
