@@ -14,14 +14,36 @@ from typing import Any
 
 import psycopg
 from psycopg import errors, generators
-from psycopg._preparing import Prepare
+from psycopg._preparing import Key, Prepare, PrepareManager
+from psycopg._queries import PostgresQuery
 from psycopg.abc import PQGen, Query
 from psycopg.pq import ExecStatus, TransactionStatus
 
 from query.tables import Batches, Row
 
+PREPARED_AFTER = 1
+"""So often a light statement comes on a connection before it is prepared."""
 END_SECONDS = 5.0
 """For a statement to end that is cancelled; then its connection is closed, and the server finds out by itself."""
+
+
+class Prepared(PrepareManager):
+    """The statements that are prepared on a connection: at most so many, those that came last; with 0 there are none.
+
+    The driver's own makes room for a statement that comes for the first time, and none when it is prepared, so that
+    there may be twice as many.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.prepare_threshold = PREPARED_AFTER if most else None
+        self.prepared_max = most
+
+    def maybe_add_to_cache(self, query: PostgresQuery, prep: Prepare, name: bytes) -> Key | None:
+        """As the driver's own; and the oldest leave where there are too many."""
+        key = super().maybe_add_to_cache(query, prep, name)
+        self._rotate()
+        return key
 
 
 class BatchCursor(psycopg.AsyncCursor[Row]):
@@ -63,7 +85,6 @@ class BatchCursor(psycopg.AsyncCursor[Row]):
                 raise errors.error_from_result(result, encoding=self._encoding)
         known = self._conn._prepared
         known.maybe_add_to_cache(query, how, name)
-        known._rotate()
         yield from known.maintain_gen(self._conn)
         if how is Prepare.NO:
             self._execute_send(query, binary=True, force_extended=True)

@@ -28,7 +28,7 @@ from pydantic import SecretStr
 
 from query import limits
 from query.assumptions import Changed
-from query.cursor import BatchCursor
+from query.cursor import BatchCursor, Prepared
 from query.instruments import Instruments
 from query.settings import QuerySettings
 from query.tables import BATCH_ROWS, Batches, Row
@@ -38,8 +38,6 @@ from service.errors import BadRequest, HttpError, Unavailable
 
 log = logs.get(__name__)
 
-PREPARED_AFTER = 1
-"""So often a light statement comes on a connection before it is prepared."""
 POOL_RETRY_SECONDS = 2.0
 """How long the pool tries a failed connection again by itself; the next request makes it begin anew."""
 
@@ -55,6 +53,10 @@ class Connection(psycopg.AsyncConnection[Row]):
 
     keeps_plans: bool | None = False
     """None while it is not known."""
+
+    def prepare_at_most(self, number: int) -> None:
+        """Have so many statements prepared; before the first one."""
+        self._prepared = Prepared(number)
 
     async def keep_plans(self, *, wanted: bool) -> None:
         """Have the next statements planned without their values, so that a plan serves again, or each with its own.
@@ -84,7 +86,7 @@ class Database:
         self._pool = AsyncConnectionPool(
             address,
             connection_class=Connection,
-            kwargs={"autocommit": True, "prepare_threshold": PREPARED_AFTER if settings.prepared_statements else None},
+            kwargs={"autocommit": True},
             open=False,
             min_size=1,
             max_size=settings.connections,
@@ -200,7 +202,7 @@ class Database:
     async def _configure(self, connection: Connection) -> None:
         # The reader of JSON, as tags are, that is there takes several times as long.
         set_json_loads(orjson.loads, connection)
-        connection.prepared_max = self._settings.prepared_statements
+        connection.prepare_at_most(self._settings.prepared_statements)
 
     async def _check(self, connection: psycopg.AsyncConnection) -> None:
         """Called by the pool before it lends a connection; it lends another when this one is dead.

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from query.cursor import BatchCursor
+from query.database import Connection
 from query.tables import Row
 from tests.integration.query.conftest import Database
 
@@ -16,12 +17,10 @@ MANY = 300_000
 
 
 @pytest.fixture
-async def connection(database: str) -> AsyncIterator[psycopg.AsyncConnection]:
+async def connection(database: str) -> AsyncIterator[Connection]:
     """A connection as query has them."""
-    opened = await psycopg.AsyncConnection.connect(
-        database, autocommit=True, prepare_threshold=1, application_name="tidemark query"
-    )
-    async with opened:
+    async with await Connection.connect(database, autocommit=True, application_name="tidemark query") as opened:
+        opened.prepare_at_most(50)
         yield opened
 
 
@@ -106,13 +105,33 @@ async def test_what_comes_again_is_prepared(connection: psycopg.AsyncConnection)
     assert len(await prepared(connection)) == 1
 
 
-async def test_so_many_are_prepared_at_most(connection: psycopg.AsyncConnection) -> None:
-    """Those that came last."""
-    connection.prepared_max = 3
-    for number in range(6):
-        for _ in range(3):
-            assert await batches_of(connection, f"SELECT {number} + %(n)s", 4, prepare=True) == [[(number + 10,)]]
-    assert await prepared(connection) == [f"SELECT {number} + $1" for number in (3, 4, 5)]
+@pytest.mark.parametrize("in_batches", [True, False])
+async def test_so_many_are_prepared_at_most(connection: Connection, *, in_batches: bool) -> None:
+    """Those that came last, by turns or each several times in a row, whichever the cursor."""
+    connection.prepare_at_most(3)
+
+    async def ask(number: int) -> None:
+        statement = f"SELECT {number} + %(n)s::int"
+        if in_batches:
+            assert await batches_of(connection, statement, 4, prepare=True) == [[(number + 10,)]]
+        else:
+            cursor = await connection.execute(statement.encode(), {"n": 10})
+            assert await cursor.fetchall() == [(number + 10,)]
+
+    for first in (0, 3, 6):
+        for number in [first, first + 1, first + 2] * 3:
+            await ask(number)
+    for number in (9, 9, 9, 10, 10, 10):
+        await ask(number)
+    assert await prepared(connection) == [f"SELECT {number} + $1::int" for number in (8, 9, 10)]
+
+
+async def test_none_are_prepared_where_none_may_be(connection: Connection) -> None:
+    """However often they come."""
+    connection.prepare_at_most(0)
+    for _ in range(3):
+        assert await batches_of(connection, "SELECT 1 + %(n)s::int", 4, prepare=True) == [[(11,)]]
+    assert await prepared(connection) == []
 
 
 async def test_an_error_of_what_is_prepared(connection: psycopg.AsyncConnection) -> None:
