@@ -1,7 +1,8 @@
 """Light statements: to plan one is a good part of what it costs, so that the server keeps its plan. Pure.
 
-Such a statement reads points of hosts that are named one by one, in less than a day. Its plan is made without its
-values, and would be one of all chunks that there are. So its text tells in which days it looks, and changes with them.
+Such a statement is about a few numbers of hosts that are named one by one, in less than a day. Its plan is made without
+its values, and would be one of all chunks that there are. So its text tells in which days it looks, and changes with
+them.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ from query.ranges import Range, around
 
 A_DAY = timedelta(days=1)
 
+MOST_NUMBERS = 20
+"""A plan has all of them for each chunk: with a hundred it takes megabytes, for as long as it is kept."""
+
 DURING = sql.SQL(" AND p.time >= {} AND p.time < {}")
 
 
-def days(match: Sequence[Matcher], start: datetime, end: datetime) -> Range | None:
-    """The days in which a light statement looks for points of [start, end); None for one that is not light."""
-    return around(start, end, A_DAY) if end - start < A_DAY and hosts_named(match) else None
+def days(match: Sequence[Matcher], start: datetime, end: datetime, numbers: int) -> Range | None:
+    """The days in which a light statement about so many numbers looks for points of [start, end); None for another."""
+    is_light = numbers <= MOST_NUMBERS and end - start < A_DAY and hosts_named(match)
+    return around(start, end, A_DAY) if is_light else None
 
 
 def planned(days: Iterable[Range | None]) -> Literal["each", "once"]:

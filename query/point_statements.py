@@ -78,7 +78,7 @@ def points(
         conditions.forms(request.match),
         request.order,
         request.after is not None,
-        days(request.match, request.start, request.end),
+        days(request.match, request.start, request.end, len(fields) + len(request.where)),
         None if assumed is None else assumed.taken,
     )
     parameters: dict[str, Any] = {

@@ -42,8 +42,8 @@ class QuerySettings(Settings):
         50,
         ge=0,
         le=1000,
-        description="statements about few hosts whose plans each connection keeps, 200 kB each; 0: none, as for a "
-        "pooler that lends connections by the statement",
+        description="statements about few hosts whose plans each connection keeps, up to 1 MB each, more with chunks "
+        "shorter than 6h; 0: none, as for a pooler that lends connections by the statement",
     )
     max_client_connections: int = Field(
         10_000, ge=1, description="connections of clients at a time, idle ones included; one more gets 503"

@@ -94,7 +94,8 @@ def shape(plan: Plan, lookback: timedelta, prefix: str = "") -> Shape:
 def _days(plan: Plan, lookback: timedelta) -> Range | None:
     if plan.reaches is not None or any(piece.rollup is not None for piece in plan.pieces):
         return None
-    return days(plan.request.match, plan.request.start - lookback, plan.request.end)
+    request = plan.request
+    return days(request.match, request.start - lookback, request.end, len(plan.values))
 
 
 def values(plan: Plan, lookback: timedelta, of: Shape) -> dict[str, Any]:
