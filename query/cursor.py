@@ -23,6 +23,7 @@ from query.tables import Batches, Row
 
 PREPARED_AFTER = 1
 """So often a light statement comes on a connection before it is prepared."""
+UNCOUNTED = b"uncounted"
 END_SECONDS = 5.0
 """For a statement to end that is cancelled; then its connection is closed, and the server finds out by itself."""
 
@@ -31,7 +32,7 @@ class Prepared(PrepareManager):
     """The statements that are prepared on a connection: at most so many, those that came last; with 0 there are none.
 
     The driver's own makes room for a statement that comes for the first time, and none when it is prepared, so that
-    there may be twice as many.
+    there may be twice as many. And it holds the texts of those that are not to be prepared, in the place of others.
     """
 
     def __init__(self, most: int) -> None:
@@ -39,8 +40,14 @@ class Prepared(PrepareManager):
         self.prepare_threshold = PREPARED_AFTER if most else None
         self.prepared_max = most
 
+    def get(self, query: PostgresQuery, prepare: bool | None = None) -> tuple[Prepare, bytes]:
+        """Whether to prepare a statement, and its name; `UNCOUNTED` is what is not to be prepared."""
+        return (Prepare.NO, UNCOUNTED) if prepare is False else super().get(query, prepare)
+
     def maybe_add_to_cache(self, query: PostgresQuery, prep: Prepare, name: bytes) -> Key | None:
         """As the driver's own; and the oldest leave where there are too many."""
+        if name == UNCOUNTED:
+            return None
         key = super().maybe_add_to_cache(query, prep, name)
         self._rotate()
         return key

@@ -65,7 +65,8 @@ class Connection(psycopg.AsyncConnection[Row]):
         Another's plan must be of its own range of time: only so are the other chunks left out.
         """
         self.keeps_plans = None  # for as long as this may be cancelled
-        await self.execute("SET plan_cache_mode TO force_generic_plan" if wanted else "RESET plan_cache_mode")
+        mode: LiteralString = "SET plan_cache_mode TO force_generic_plan" if wanted else "RESET plan_cache_mode"
+        await self.execute(mode, prepare=False)  # it has no plan, and would take the place of one that has
         self.keeps_plans = wanted
 
 

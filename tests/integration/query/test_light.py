@@ -148,3 +148,15 @@ async def test_plans_are_kept_while_they_are_wanted(connection: psycopg.AsyncCon
         cursor = await connection.execute("SHOW plan_cache_mode")
         modes += await cursor.fetchone() or ()
     assert modes == ["auto", *["force_generic_plan"] * 2, "auto", "force_generic_plan"]
+
+
+async def test_to_tell_how_to_plan_takes_the_place_of_no_plan(connection: psycopg.AsyncConnection) -> None:
+    """Where one may be kept, that is the light statement's."""
+    assert isinstance(connection, Connection)
+    connection.prepare_at_most(1)
+    for _ in range(3):
+        await connection.keep_plans(wanted=True)
+        await connection.execute("SELECT %s::int", [1])
+        await connection.keep_plans(wanted=False)
+    cursor = await connection.execute("SELECT statement FROM pg_prepared_statements", prepare=False)
+    assert await cursor.fetchall() == [("SELECT $1::int",)]
