@@ -72,6 +72,9 @@ class BatchCursor(psycopg.AsyncCursor[Row]):
                     is_first = False
                     if result.ntuples:
                         yield self._tx.load_rows(0, result.ntuples, self._make_row)
+            except psycopg.Error:
+                await self._read_rest()  # the statement is over: there is nothing to cancel
+                raise
             finally:
                 if self._pgconn.transaction_status == TransactionStatus.ACTIVE:
                     with suppress(TimeoutError):  # then the driver has closed the connection
@@ -104,6 +107,9 @@ class BatchCursor(psycopg.AsyncCursor[Row]):
     async def _end(self) -> None:
         """Cancel the statement and read what is left of it: else the connection would be of no use to the next."""
         await self._conn._try_cancel()
+        await self._read_rest()
+
+    async def _read_rest(self) -> None:
         with suppress(psycopg.Error):  # which says that it was cancelled, or once more what has failed
             while await self._conn.wait(self._stream_fetchone_gen(first=False)):
                 pass
