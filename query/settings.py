@@ -39,7 +39,7 @@ class QuerySettings(Settings):
 
     connections: int = Field(8, ge=1, le=1000, description="database connections: statements that run at the same time")
     prepared_statements: int = Field(
-        50,
+        25,
         ge=0,
         le=1000,
         description="statements about few hosts whose plans each connection keeps, up to 1 MB each, more with chunks "
