@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -32,7 +31,7 @@ from query.reach import Reach
 from query.servers import Servers
 from query.settings import QuerySettings
 from query.slots import Slots, runs
-from query.tables import BATCH_ROWS, Batches, Row
+from query.tables import BATCH_ROWS, Batches, Row, digest_of
 
 MOST_RUNS = 3
 """Statements that compute what is missing of an answer; where it would take more, some of what is there is computed."""
@@ -343,22 +342,17 @@ def _tag(wanted: Wanted, answer: Sequence[Row], entries: Mapping[int, Entry]) ->
     """What tells the rows of a settled range from others."""
     if not wanted.is_settled:
         return None
-    digest = hashlib.blake2b(wanted.slots.fingerprint, digest_size=16)
-    parts = {**wanted.found, **entries}
-    if wanted.slots.windows is None and parts:  # then this is how they are kept
-        digest.update(parts[0].rows)
-        return digest.hexdigest()
+    slots, parts = wanted.slots, {**wanted.found, **entries}
+    if slots.windows is None and parts:  # then this is how they are kept
+        return digest_of(slots.fingerprint, parts[0].rows)
     if len(answer) <= SMALL_ROWS:
         try:
-            digest.update(packed(answer))
+            return digest_of(slots.fingerprint, packed(answer))
         except UnkeepableError:
             return None
-        return digest.hexdigest()
-    if len(parts) < len(wanted.slots.ranges):
+    if len(parts) < len(slots.ranges):
         return None
-    for place in range(len(wanted.slots.ranges)):
-        digest.update(parts[place].rows)
-    return digest.hexdigest()
+    return digest_of(slots.fingerprint, *(parts[place].rows for place in range(len(slots.ranges))))
 
 
 def _bypassed(slots: Slots, compute: Compute) -> Reused:
