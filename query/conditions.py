@@ -44,16 +44,20 @@ class Form(NamedTuple):
     operator: Operator
     is_host: bool
 
+    @property
+    def names_hosts(self) -> bool:
+        """Whether hosts are named one by one, and no others are meant."""
+        return self.way in ("host", "hosts")
+
 
 def is_list(matcher: Matcher) -> bool:
     """Whether the regular expression of a matcher only lists values, and is compared and not compiled."""
     return matcher.is_regex and WORDS.fullmatch(matcher.value) is not None
 
 
-def hosts_named(match: Sequence[Matcher]) -> int:
-    """How many hosts are named one by one, where all that is asked for is of these; 0 where others may be meant."""
-    named = [one.value.count("|") + 1 for one in match if _form(one).way in ("host", "hosts")]
-    return min(named, default=0)
+def hosts_named(matcher: Matcher) -> int:
+    """How many hosts a matcher names one by one, so that it chooses no others; 0 where it does not."""
+    return matcher.value.count("|") + 1 if _form(matcher).names_hosts else 0
 
 
 def anchored(pattern: str) -> str:

@@ -13,8 +13,7 @@ from typing import Literal
 
 from psycopg import sql
 
-from query.conditions import hosts_named
-from query.parameters import Matcher
+from query.conditions import Form
 from query.ranges import Range, around
 
 A_DAY = timedelta(days=1)
@@ -25,9 +24,9 @@ MOST_NUMBERS = 20
 DURING = sql.SQL(" AND p.time >= {} AND p.time < {}")
 
 
-def days(match: Sequence[Matcher], start: datetime, end: datetime, numbers: int) -> Range | None:
+def days(match: Sequence[Form], start: datetime, end: datetime, numbers: int) -> Range | None:
     """The days in which a light statement about so many numbers looks for points of [start, end); None for another."""
-    is_light = numbers <= MOST_NUMBERS and end - start < A_DAY and hosts_named(match)
+    is_light = numbers <= MOST_NUMBERS and end - start < A_DAY and any(form.names_hosts for form in match)
     return around(start, end, A_DAY) if is_light else None
 
 

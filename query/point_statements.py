@@ -71,14 +71,15 @@ def points(
 
     `columns` are those of the metrics of the conditions. There is no row unless what is `assumed` holds.
     """
+    match = conditions.forms(request.match)
     asked = _Asked(
         tuple(fields),
         tuple(tag == HOST for tag in request.by),
         tuple((columns[condition.metric], condition.operator) for condition in request.where),
-        conditions.forms(request.match),
+        match,
         request.order,
         request.after is not None,
-        days(request.match, request.start, request.end, len(fields) + len(request.where)),
+        days(match, request.start, request.end, len(fields) + len(request.where)),
         None if assumed is None else assumed.taken,
     )
     parameters: dict[str, Any] = {

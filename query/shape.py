@@ -7,6 +7,7 @@ by its name alone. But for the days of a light one (`light`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
@@ -76,26 +77,27 @@ def shape(plan: Plan, lookback: timedelta, prefix: str = "") -> Shape:
     if isinstance(request.windows, FixedWindows):
         windows = "fixed"
     fractions = plan.fractions
+    match = forms(request.match)
     places = {fn: None if (share := fraction(fn)) is None else fractions.index(share) + 1 for fn in request.fn}
     return Shape(
         fields=plan.fields,
         sources=tuple(piece.source for piece in plan.pieces),
         values=tuple(Value(fn, field, places[fn]) for field in range(len(plan.fields)) for fn in request.fn),
         by=tuple(tag == HOST for tag in request.by),
-        match=forms(request.match),
+        match=match,
         windows=windows,
         tells_reach=plan.reaches is not None,
         looks_far=plan.reaches is not None and near is not None and plan.reaches < near,
-        days=_days(plan, lookback),
+        days=_days(plan, match, lookback),
         prefix=prefix,
     )
 
 
-def _days(plan: Plan, lookback: timedelta) -> Range | None:
+def _days(plan: Plan, match: Sequence[Form], lookback: timedelta) -> Range | None:
     if plan.reaches is not None or any(piece.rollup is not None for piece in plan.pieces):
         return None
     request = plan.request
-    return days(request.match, request.start - lookback, request.end, len(plan.values))
+    return days(match, request.start - lookback, request.end, len(plan.values))
 
 
 def values(plan: Plan, lookback: timedelta, of: Shape) -> dict[str, Any]:

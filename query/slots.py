@@ -187,6 +187,6 @@ def runs(ranges: Sequence[Range], missing: Sequence[int], most: int) -> list[tup
 def _known_by(known: list[Any], match: Sequence[Matcher]) -> tuple[bytes, bytes]:
     """The fingerprint, and the likeness."""
     exactly = [str(one) for one in match]
-    alike = [hosts_named((one,)) or str(one) for one in match]
+    alike = [hosts_named(one) or str(one) for one in match]
     digests = [hashlib.blake2b(orjson.dumps([*known, told]), digest_size=16).digest() for told in (exactly, alike)]
     return digests[0], digests[1]

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from psycopg import sql
 
+from query.conditions import forms
 from query.light import MOST_NUMBERS, days, during, planned
 from query.parameters import Matcher, Operator
 
@@ -30,7 +31,7 @@ def test_a_light_statement_looks_in_whole_days(
     start: datetime, end: datetime, of: tuple[datetime, datetime] | None
 ) -> None:
     """In those that hold its range, of less than a day."""
-    assert days([HOST], start, end, 1) == of
+    assert days(forms([HOST]), start, end, 1) == of
 
 
 @pytest.mark.parametrize(
@@ -51,14 +52,14 @@ def test_a_light_statement_looks_in_whole_days(
 def test_it_names_its_hosts(tag: str, operator: Operator, value: str, is_light: bool) -> None:
     """What is asked of others may be asked of all, and be much work."""
     matcher = Matcher(tag, operator, value)
-    assert (days([matcher], NOON, NOON + HOUR, 1) is not None) is is_light
-    assert days([matcher, HOST], NOON, NOON + HOUR, 1) is not None
+    assert (days(forms([matcher]), NOON, NOON + HOUR, 1) is not None) is is_light
+    assert days(forms([matcher, HOST]), NOON, NOON + HOUR, 1) is not None
 
 
 def test_it_is_about_few_numbers() -> None:
     """The plan of many is too large to be kept."""
-    assert days([HOST], NOON, NOON + HOUR, MOST_NUMBERS) is not None
-    assert days([HOST], NOON, NOON + HOUR, MOST_NUMBERS + 1) is None
+    assert days(forms([HOST]), NOON, NOON + HOUR, MOST_NUMBERS) is not None
+    assert days(forms([HOST]), NOON, NOON + HOUR, MOST_NUMBERS + 1) is None
 
 
 def test_its_text_tells_the_days() -> None:
