@@ -100,7 +100,7 @@ class Reader:
             if found is None:
                 return None
             epoch, facts = found
-            if any(fact.measurement != (measurement or fact.measurement) for fact in facts):
+            if measurement is not None and any(fact.measurement != measurement for fact in facts):
                 return None  # which is refused, by what is found then
             known = planner.choose(named, facts)
             columns = {fact.metric: fact.column for fact in known}
@@ -127,7 +127,7 @@ class Reader:
             return fields, columns
         raise Changed("the measurement was dropped while its fields were looked up")
 
-    async def _rows(
+    def _rows(
         self,
         request: PointsRequest,
         fields: Sequence[FieldFact],
@@ -138,9 +138,7 @@ class Reader:
         unchecked = None if assumed is None or assumed.is_checked else assumed
         statement = point_statements.points(request, fields, columns, limit, unchecked)
         rows = self._database.stream("points", statement.text, statement.parameters, planned=statement.planned)
-        async with aclosing(rows if assumed is None else checked(rows, assumed)) as batches:
-            async for batch in batches:
-                yield batch
+        return rows if assumed is None else checked(rows, assumed)
 
 
 def _named(request: PointsRequest) -> tuple[str, ...]:

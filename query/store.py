@@ -108,24 +108,20 @@ class Store:
             lookback=self._lookback,
             assumed=None if assumed is None or assumed.is_checked else assumed,
         )
-        rows = self._batches(statement, is_short=_is_short(plan.request))
+        # To hand on rows as they come would cost more than few of them do.
+        read = self._at_once if _is_short(plan.request) else self._as_they_come
+        rows = read(statement)
         async with aclosing(rows if assumed is None else checked(rows, assumed)) as batches:
             async for batch in batches:
                 yield batch
 
-    async def _batches(self, statement: Statement, *, is_short: bool) -> Batches:
-        if is_short:
-            # To hand on rows as they come would cost more than some of these.
-            rows = await self._database.fetch(
-                "aggregate", statement.text, statement.parameters, planned=statement.planned
-            )
-            if rows:
-                yield rows
-            return
-        batches = self._database.stream("aggregate", statement.text, statement.parameters, planned=statement.planned)
-        async with aclosing(batches):
-            async for batch in batches:
-                yield batch
+    async def _at_once(self, statement: Statement) -> Batches:
+        rows = await self._database.fetch("aggregate", statement.text, statement.parameters, planned=statement.planned)
+        if rows:
+            yield rows
+
+    def _as_they_come(self, statement: Statement) -> Batches:
+        return self._database.stream("aggregate", statement.text, statement.parameters, planned=statement.planned)
 
 
 def _is_short(request: AggregateRequest) -> bool:
