@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import asdict
@@ -93,7 +92,6 @@ def create_app(settings: IngestSettings) -> web.Application:
 
     async def running(_: web.Application) -> AsyncIterator[None]:
         await pool
-        gc.freeze()  # what was imported and made so far stays: the collector need not look at it again and again
         tasks = [asyncio.create_task(part()) for part in parts]
         for task in tasks:
             task.add_done_callback(_report)

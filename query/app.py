@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,7 +48,6 @@ def create_app(settings: QuerySettings) -> web.Application:
         max_body_bytes=settings.max_body_bytes,
     )
     app.middlewares.append(_count_failures(instruments))
-    app.on_startup.append(_freeze)
     app.cleanup_ctx.append(servers.opened)
     app.cleanup_ctx.append(storage.opened)
     app.on_response_prepare.append(_name_server)
@@ -98,11 +96,6 @@ def _reuse(app: web.Application, servers: Servers, settings: QuerySettings, inst
 
     app.on_cleanup.append(close)
     return Reuse(cache, servers, settings, instruments)
-
-
-async def _freeze(_: web.Application) -> None:
-    """Let what was imported and made so far stay: to look at it again and again takes the collector 30 ms each time."""
-    gc.freeze()
 
 
 async def _name_server(_: web.Request, response: web.StreamResponse) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import re
 import signal
@@ -135,6 +136,7 @@ def create_app(shell: Shell, *, max_body_bytes: int) -> web.Application:
     """An application with the shell's endpoints and middleware; the caller adds its own routes."""
     app = web.Application(middlewares=[_instrumented(shell), _explained], client_max_size=max_body_bytes)
     app[SHELL] = shell
+    app.on_startup.append(_freeze)
     started = time.time()
 
     async def healthz(_: web.Request) -> web.Response:
@@ -169,6 +171,11 @@ def create_app(shell: Shell, *, max_body_bytes: int) -> web.Application:
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/api/v1/status", status)
     return app
+
+
+async def _freeze(_: web.Application) -> None:
+    """Let what was imported and made so far stay: to look at it again and again takes the collector 30 ms each time."""
+    gc.freeze()
 
 
 def _instrumented(shell: Shell) -> Middleware:
