@@ -82,12 +82,9 @@ class BatchCursor(psycopg.AsyncCursor[Row]):
                             await self._end()
 
     def _sent(self, statement: Query, parameters: Mapping[str, Any] | None, size: int, prepare: bool) -> PQGen[None]:
-        if not prepare:
-            yield from self._stream_send_gen(statement, parameters, binary=True, size=size)
-            return
         yield from self._start_query(statement)
         query = self._convert_query(statement, parameters)
-        how, name = self._get_prepared(query)
+        how, name = self._get_prepared(query, None if prepare else False)
         if how is Prepare.SHOULD:
             self._send_prepare(name, query)
             (result,) = yield from generators.execute(self._pgconn)
