@@ -46,9 +46,10 @@ CODINGS: dict[str, Callable[[], Compressor]] = {
     "gzip": lambda: zlib.compressobj(level=GZIP_LEVEL, wbits=GZIP_WINDOW),
 }
 """The best first."""
+OFFERED = (*CODINGS, "identity")
 
 
 def choose(accept_encoding: str | None) -> str | None:
     """The coding that the client likes best; None for none."""
-    liked = by_quality(accept_encoding or "", [*CODINGS, "identity"])
+    liked = by_quality(accept_encoding or "", OFFERED)
     return liked[0] if liked and liked[0] != "identity" else None

@@ -125,6 +125,9 @@ FORMATS = {
         ),
     )
 }
+KINDS = {alias: one.name for one in FORMATS.values() for alias in one.aliases}
+"""The formats, by what `Accept` may call them."""
+TYPES = tuple(KINDS)
 ALLOWED = ", ".join(f"{one.name} ({one.aliases[0]})" for one in FORMATS.values())
 
 
@@ -135,8 +138,7 @@ def choose(name: object, accept: str | None) -> Format:
     """
     liked = [name] if isinstance(name, str) and name in FORMATS else []
     if name is None:
-        kinds = {alias: one.name for one in FORMATS.values() for alias in one.aliases}
-        liked = [kinds[alias] for alias in by_quality(accept or "*/*", list(kinds))]
+        liked = [KINDS[alias] for alias in by_quality(accept or "*/*", TYPES)]
     if not liked:
         asked = f"format: {shortened(str(name))!r}" if name is not None else f"Accept: {shortened(str(accept))!r}"
         raise NotAcceptable(f"{asked} is not made here; allowed: {ALLOWED}")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 """A quality: at most 1, with at most three decimals."""
+MOST_HELD = 128
+"""Headers whose meaning is remembered, since clients say the same with every request."""
+LONGEST_HELD = 1024
+"""Longer ones are looked into each time."""
 
 
 def listed(lines: Sequence[str]) -> str | None:
@@ -14,12 +19,16 @@ def listed(lines: Sequence[str]) -> str | None:
     return ",".join(lines) if lines else None
 
 
-def by_quality(header: str, offered: Sequence[str]) -> list[str]:
+def by_quality(header: str, offered: tuple[str, ...]) -> tuple[str, ...]:
     """Those of `offered` that the header takes, the best liked first; of equals, in the order of `offered`.
 
     A name may be a media type, which `type/*` and `*/*` stand for too, or a coding, which `*` stands for. The most
     specific entry decides. A quality that is none counts as 0.
     """
+    return _held(header, offered) if len(header) <= LONGEST_HELD else _liked(header, offered)
+
+
+def _liked(header: str, offered: tuple[str, ...]) -> tuple[str, ...]:
     qualities = _qualities(header)
     liked = []
     for name in offered:
@@ -28,7 +37,10 @@ def by_quality(header: str, offered: Sequence[str]) -> list[str]:
         quality = next((qualities[one] for one in ranges if one in qualities), 0.0)
         if quality > 0:
             liked.append((quality, name))
-    return [name for _, name in sorted(liked, key=lambda one: -one[0])]
+    return tuple(name for _, name in sorted(liked, key=lambda one: -one[0]))
+
+
+_held = lru_cache(MOST_HELD)(_liked)
 
 
 def _qualities(header: str) -> dict[str, float]:

@@ -257,12 +257,18 @@ class Request(BaseModel):
 
 def check_encoding(url: str) -> None:
     """Raise `BadRequest` for a URL whose percent-encoded bytes are no text: they would be read as another."""
-    path, _, query = url.partition("?")
-    for part in (path, *query.split("&")):
-        try:
-            unquote_to_bytes(part).decode()
-        except UnicodeError:
-            raise BadRequest(f"{shortened(part)!r} is not UTF-8; allowed: percent-encoded UTF-8") from None
+    if not _is_text(url):
+        path, _, query = url.partition("?")
+        wrong = next(part for part in (path, *query.split("&")) if not _is_text(part))
+        raise BadRequest(f"{shortened(wrong)!r} is not UTF-8; allowed: percent-encoded UTF-8")
+
+
+def _is_text(written: str) -> bool:
+    try:
+        unquote_to_bytes(written).decode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def from_query(model: type[Request], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:

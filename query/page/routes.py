@@ -70,7 +70,7 @@ class Page:
 
 
 def _answer(request: web.Request, file: File, cache_control: str) -> web.Response:
-    compressed = "gzip" in by_quality(request.headers.get("Accept-Encoding", ""), ["gzip"])
+    compressed = "gzip" in by_quality(request.headers.get("Accept-Encoding", ""), ("gzip",))
     tag = ETag(f"{file.digest[:32]}-gzip" if compressed else file.digest[:32])
     known = request.if_none_match or ()
     headers = {**SECURITY, "Cache-Control": cache_control, "Vary": "Accept-Encoding"}

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from query import compression
 from query.negotiation import by_quality, listed
 
-TYPES = ["application/json", "text/csv", "application/x-ndjson"]
+TYPES = ("application/json", "text/csv", "application/x-ndjson")
 
 
 @pytest.mark.parametrize(
@@ -27,9 +29,9 @@ TYPES = ["application/json", "text/csv", "application/x-ndjson"]
         (",,;q=1", []),
     ],
 )
-def test_what_is_liked(header: str, liked: list[str]) -> None:
+def test_what_is_liked(header: str, liked: Sequence[str]) -> None:
     """The most specific entry decides, the best liked comes first, and of equals the one offered first."""
-    assert by_quality(header, TYPES) == liked
+    assert by_quality(header, TYPES) == tuple(liked)
 
 
 @pytest.mark.parametrize(
