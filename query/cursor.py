@@ -1,8 +1,9 @@
-"""A cursor that gives what a running statement has sent so far by the batch.
+"""A cursor that gives all rows at once, or what a running statement has sent so far by the batch.
 
 The driver's own `stream` hands on each row by itself. To hand it on costs as much as to read it, where there are
-hundreds of thousands. Nor does it prepare statements, which `execute` does. How a statement is sent, prepared, read and
-ended is the driver's, by what its own `stream` and `execute` are made of.
+hundreds of thousands. Nor does it prepare statements, which `execute` does. And what `execute` keeps of a result, for
+people who ask for this and that, costs a light statement as much as to send it. How a statement is sent, prepared, read
+and ended is the driver's, by what its own `stream` and `execute` are made of.
 """
 
 from __future__ import annotations
@@ -53,20 +54,28 @@ class Prepared(PrepareManager):
         return key
 
 
-class BatchCursor(psycopg.AsyncCursor[Row]):
-    """A cursor whose `batches` are to be closed by whoever stops before their end."""
+class RowCursor(psycopg.AsyncCursor[Row]):
+    """A cursor for one statement after the other: what it has found of one's text and types serves the same again.
+
+    A statement to `prepare` is, when it has come often enough on the connection. Rows come in binary.
+    """
+
+    async def rows(self, statement: Query, parameters: Mapping[str, Any] | None, *, prepare: bool = False) -> list[Row]:
+        """All rows of a statement. Raises as the driver does; who is cancelled cancels the statement."""
+        async with self._conn.lock:
+            return await self._conn.wait(self._read(statement, parameters, prepare))
 
     async def batches(
         self, statement: Query, parameters: Mapping[str, Any] | None, size: int, *, prepare: bool = False
     ) -> Batches:
-        """The rows of a statement, in binary, at most `size` at a time; no batch where there is no row.
+        """The rows of a statement, at most `size` at a time; no batch where there is no row.
 
-        One to `prepare` is, when it has come often enough on the connection. Raises as the driver does. A statement
-        whose rows are not all read is cancelled in the end.
+        Raises as the driver does. A statement whose rows are not all read is cancelled in the end: who stops before
+        their end must close the generator.
         """
         async with self._conn.lock:
             try:
-                await self._conn.wait(self._sent(statement, parameters, size, prepare))
+                await self._conn.wait(self._sent_for_batches(statement, parameters, size, prepare))
                 is_first = True
                 while result := await self._conn.wait(self._stream_fetchone_gen(is_first)):
                     is_first = False
@@ -81,7 +90,25 @@ class BatchCursor(psycopg.AsyncCursor[Row]):
                         async with asyncio.timeout(END_SECONDS):
                             await self._end()
 
-    def _sent(self, statement: Query, parameters: Mapping[str, Any] | None, size: int, prepare: bool) -> PQGen[None]:
+    def _read(self, statement: Query, parameters: Mapping[str, Any] | None, prepare: bool) -> PQGen[list[Row]]:
+        yield from self._sent(statement, parameters, prepare)
+        results = yield from generators.execute(self._pgconn)
+        self._check_results(results)
+        (result,) = results
+        self._tx.set_pgresult(result)
+        rows = self._tx.load_rows(0, result.ntuples, self._make_row_maker())
+        self._tx.set_pgresult(None, set_loaders=False)  # else it would be held until the next
+        return rows
+
+    def _sent_for_batches(
+        self, statement: Query, parameters: Mapping[str, Any] | None, size: int, prepare: bool
+    ) -> PQGen[None]:
+        yield from self._sent(statement, parameters, prepare)
+        self._pgconn.set_chunked_rows_mode(size)
+        yield from generators.send(self._pgconn)
+
+    def _sent(self, statement: Query, parameters: Mapping[str, Any] | None, prepare: bool) -> PQGen[None]:
+        """Hand a statement to the connection, which is to be flushed."""
         yield from self._start_query(statement)
         query = self._convert_query(statement, parameters)
         how, name = self._get_prepared(query, None if prepare else False)
@@ -97,9 +124,7 @@ class BatchCursor(psycopg.AsyncCursor[Row]):
             self._execute_send(query, binary=True, force_extended=True)
         else:
             self._send_query_prepared(name, query, binary=True)
-        self._pgconn.set_chunked_rows_mode(size)
         self._last_query = statement
-        yield from generators.send(self._pgconn)
 
     async def _end(self) -> None:
         """Cancel the statement and read what is left of it: else the connection would be of no use to the next."""

@@ -18,20 +18,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Literal, LiteralString, TypeVar
 
-import orjson
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from pydantic import SecretStr
 
 from query import limits
 from query.assumptions import Changed
-from query.cursor import BatchCursor, Prepared
+from query.connection import Connection
 from query.instruments import Instruments
 from query.settings import QuerySettings
-from query.tables import BATCH_ROWS, Batches, Row
+from query.tables import BATCH_ROWS, Batches
 from query.watch import ROLE, Watch, summary
 from service import logs
 from service.errors import BadRequest, HttpError, Unavailable
@@ -46,28 +44,6 @@ Planned = Literal["each", "once", "either"]
 """Whether a statement is planned each time, for its values, or once, for all; or either, where one plan is as good."""
 
 T = TypeVar("T")
-
-
-class Connection(psycopg.AsyncConnection[Row]):
-    """A connection that keeps the plans of light statements, and of no others."""
-
-    keeps_plans: bool | None = False
-    """None while it is not known."""
-
-    def prepare_at_most(self, number: int) -> None:
-        """Have so many statements prepared; before the first one."""
-        self._prepared = Prepared(number)
-
-    async def keep_plans(self, *, wanted: bool) -> None:
-        """Have the next statements planned without their values, so that a plan serves again, or each with its own.
-
-        Left to itself the server plans a light statement anew each time, since it thinks little of what that costs.
-        Another's plan must be of its own range of time: only so are the other chunks left out.
-        """
-        self.keeps_plans = None  # for as long as this may be cancelled
-        mode: LiteralString = "SET plan_cache_mode TO force_generic_plan" if wanted else "RESET plan_cache_mode"
-        await self.execute(mode, prepare=False)  # it has no plan, and would take the place of one that has
-        self.keeps_plans = wanted
 
 
 class Database:
@@ -121,14 +97,9 @@ class Database:
         Raises `Unavailable`, or `BadRequest` where the client can ask for less; other faults as psycopg does.
         When the caller is cancelled, so is the statement.
         """
-        async with (
-            self._measured(name),
-            self._lent() as connection,
-            connection.cursor(binary=True) as cursor,
-        ):
+        async with self._lent(name) as connection:
             await self._told(connection, planned)
-            await self._heard(cursor.execute(statement, parameters, prepare=False if planned == "each" else None))
-            rows = await cursor.fetchall()
+            rows = await self._heard(connection.read.rows(statement, parameters, prepare=planned != "each"))
         self._instruments.rows.labels(name).inc(len(rows))
         return rows
 
@@ -141,10 +112,8 @@ class Database:
         close the generator, which cancels the statement.
         """
         async with (
-            self._measured(name),
-            self._lent() as connection,
-            BatchCursor(connection) as cursor,
-            aclosing(cursor.batches(statement, parameters, BATCH_ROWS, prepare=planned != "each")) as batches,
+            self._lent(name) as connection,
+            aclosing(connection.read.batches(statement, parameters, BATCH_ROWS, prepare=planned != "each")) as batches,
         ):
             await self._told(connection, planned)
             while (batch := await self._heard(anext(batches, None))) is not None:
@@ -152,32 +121,20 @@ class Database:
                 yield batch
 
     @asynccontextmanager
-    async def _lent(self) -> AsyncIterator[Connection]:
-        """A connection of the pool's for the block.
+    async def _lent(self, name: str) -> AsyncIterator[Connection]:
+        """A connection of the pool's for the block: time what succeeds there; make answers of errors.
 
-        It is given back by a task of its own: who is cancelled while the pool takes it, as it does one at a time, would
-        take the connection and its place along.
+        The time of `name` is that of the wait for a connection as well.
         """
-        connection = await self._pool.getconn()
-        try:
-            yield connection
-        finally:
-            await asyncio.shield(self._pool.putconn(connection))
-
-    async def _told(self, connection: Connection, planned: Planned) -> None:
-        """Tell the server how to plan what comes next, where it does otherwise."""
-        wanted = planned == "once" and self._settings.prepared_statements > 0
-        if planned != "either" and wanted != connection.keeps_plans:
-            await self._heard(connection.keep_plans(wanted=wanted))
-
-    @asynccontextmanager
-    async def _measured(self, name: str) -> AsyncIterator[None]:
-        """Time a statement that succeeds within the block; make answers of the errors of one that fails."""
         if self.watch.not_ready is not None:
             raise Unavailable(self.watch.not_ready)
         began = time.perf_counter()
         try:
-            yield
+            connection = await self._pool.getconn()
+            try:
+                yield connection
+            finally:
+                await self._given_back(connection)
         except psycopg.Error as error:
             self._instruments.database_errors.labels(error.sqlstate or "none").inc()
             answer = self._answer_to(error, time.perf_counter() - began)
@@ -185,6 +142,21 @@ class Database:
                 raise
             raise answer from error
         self._instruments.statement_seconds.labels(name).observe(time.perf_counter() - began)
+
+    async def _given_back(self, connection: Connection) -> None:
+        """Give a connection back to the pool, which takes one at a time.
+
+        Who is cancelled while it waits for that would take the connection and its place along: so a task of its own
+        waits, where there is a wait.
+        """
+        returned = self._pool.putconn(connection)
+        await (asyncio.shield(returned) if self._pool._lock.locked() else returned)
+
+    async def _told(self, connection: Connection, planned: Planned) -> None:
+        """Tell the server how to plan what comes next, where it does otherwise."""
+        wanted = planned == "once" and self._settings.prepared_statements > 0
+        if planned != "either" and wanted != connection.keeps_plans:
+            await self._heard(connection.keep_plans(wanted=wanted))
 
     async def _heard(self, said: Awaitable[T]) -> T:
         """What the server says. Raises `Unavailable` when it hangs, or nothing has come from it for whatever reason.
@@ -201,9 +173,7 @@ class Database:
             raise Unavailable(f"the database failed: {reason}") from None
 
     async def _configure(self, connection: Connection) -> None:
-        # The reader of JSON, as tags are, that is there takes several times as long.
-        set_json_loads(orjson.loads, connection)
-        connection.prepare_at_most(self._settings.prepared_statements)
+        connection.set_up(self._settings.prepared_statements)
 
     async def _check(self, connection: psycopg.AsyncConnection) -> None:
         """Called by the pool before it lends a connection; it lends another when this one is dead.

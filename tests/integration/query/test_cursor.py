@@ -7,8 +7,8 @@ from contextlib import aclosing
 import psycopg
 import pytest
 
-from query.cursor import BatchCursor
-from query.database import Connection
+from query.connection import Connection
+from query.cursor import RowCursor
 from query.tables import Row
 from tests.integration.query.conftest import Database
 
@@ -20,7 +20,7 @@ MANY = 300_000
 async def connection(database: str) -> AsyncIterator[Connection]:
     """A connection as query has them."""
     async with await Connection.connect(database, autocommit=True, application_name="tidemark query") as opened:
-        opened.prepare_at_most(50)
+        opened.set_up(50)
         yield opened
 
 
@@ -29,7 +29,7 @@ async def batches_of(
 ) -> list[list[Row]]:
     """All batches of a statement with one parameter."""
     async with (
-        BatchCursor(connection) as cursor,
+        RowCursor(connection) as cursor,
         aclosing(cursor.batches(statement.encode(), {"n": n}, size, prepare=prepare)) as all_,
     ):
         return [batch async for batch in all_]
@@ -56,7 +56,7 @@ async def test_rows_come_in_batches(connection: psycopg.AsyncConnection) -> None
 
 async def test_who_stops_early_ends_the_statement(connection: psycopg.AsyncConnection, stored: Database) -> None:
     """Nothing runs on, and the connection is good for the next statement."""
-    async with BatchCursor(connection) as cursor:
+    async with RowCursor(connection) as cursor:
         statement = f"SELECT generate_series(1, {MANY}), repeat('x', 100)"
         async with aclosing(cursor.batches(statement.encode(), None, 1000)) as batches:
             assert len(await anext(batches)) == 1000
@@ -72,7 +72,7 @@ async def test_an_error_in_the_middle(connection: psycopg.AsyncConnection, monke
 
     async def read() -> None:
         statement = f"SELECT 1 / (i - {MANY}) FROM generate_series(1, {MANY}) i"
-        async with BatchCursor(connection) as cursor, aclosing(cursor.batches(statement.encode(), None, 1000)) as all_:
+        async with RowCursor(connection) as cursor, aclosing(cursor.batches(statement.encode(), None, 1000)) as all_:
             async for batch in all_:
                 seen.extend(batch)
 
@@ -109,7 +109,7 @@ async def test_what_comes_again_is_prepared(connection: psycopg.AsyncConnection)
 @pytest.mark.parametrize("in_batches", [True, False])
 async def test_so_many_are_prepared_at_most(connection: Connection, *, in_batches: bool) -> None:
     """Those that came last, by turns or each several times in a row, whichever the cursor."""
-    connection.prepare_at_most(3)
+    connection.set_up(3)
 
     async def ask(number: int) -> None:
         statement = f"SELECT {number} + %(n)s::int"
@@ -129,7 +129,7 @@ async def test_so_many_are_prepared_at_most(connection: Connection, *, in_batche
 
 async def test_none_are_prepared_where_none_may_be(connection: Connection) -> None:
     """However often they come."""
-    connection.prepare_at_most(0)
+    connection.set_up(0)
     for _ in range(3):
         assert await batches_of(connection, "SELECT 1 + %(n)s::int", 4, prepare=True) == [[(11,)]]
     assert await prepared(connection) == []
@@ -155,7 +155,7 @@ async def test_who_stops_early_ends_what_is_prepared(connection: psycopg.AsyncCo
     statement = f"SELECT generate_series(%(n)s, {MANY}), repeat('x', 100)"
     for _ in range(3):
         async with (
-            BatchCursor(connection) as cursor,
+            RowCursor(connection) as cursor,
             aclosing(cursor.batches(statement.encode(), {"n": 1}, 1000, prepare=True)) as batches,
         ):
             assert len(await anext(batches)) == 1000

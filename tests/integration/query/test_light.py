@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from query.database import Connection
+from query.connection import Connection
 from tests.integration.query.conftest import Database, Query, ServeQuery
 from tests.integration.query.reference import Point
 
@@ -153,7 +153,7 @@ async def test_plans_are_kept_while_they_are_wanted(connection: psycopg.AsyncCon
 async def test_to_tell_how_to_plan_takes_the_place_of_no_plan(connection: psycopg.AsyncConnection) -> None:
     """Where one may be kept, that is the light statement's."""
     assert isinstance(connection, Connection)
-    connection.prepare_at_most(1)
+    connection.set_up(1)
     for _ in range(3):
         await connection.keep_plans(wanted=True)
         await connection.execute("SELECT %s::int", [1])
