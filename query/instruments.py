@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from service.instruments import remember_children
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 SERVER_FACTS = ("edition", "timescaledb", "postgresql")
@@ -133,4 +135,7 @@ class Instruments:
             "Bytes on disk for a field of a point, of what is compressed, before and after.",
             ["kind"],
             registry=registry,
+        )
+        remember_children(
+            self.statement_seconds, self.rows, self.cache_requests, self.cache_slots, self.answers, self.reads
         )

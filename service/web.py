@@ -33,6 +33,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from service import logs
 from service.connections import Bound, Connections, Runner
 from service.errors import HttpError, error_body
+from service.instruments import remember_children
 from service.siblings import WORKER
 
 log = logs.get(__name__)
@@ -191,6 +192,7 @@ def _instrumented(shell: Shell) -> Middleware:
         ["route"],
         registry=shell.registry,
     )
+    remember_children(requests, seconds)
 
     @web.middleware
     async def instrumented(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -199,7 +201,7 @@ def _instrumented(shell: Shell) -> Middleware:
         resource = request.match_info.route.resource
         route = resource.canonical if resource is not None else "none"
         method = request.method if resource is not None else "any"
-        requests.labels(route, method, str(response.status)).inc()
+        requests.labels(route, method, response.status).inc()
         seconds.labels(route).observe(time.perf_counter() - began)
         return response
 
