@@ -21,8 +21,8 @@ not: windows so add up, and nothing is extrapolated.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import LiteralString
 
 from query.times import shortened
@@ -39,6 +39,9 @@ ROLLED_UP_PARTS = ("sum", "count", "min", "max")
 
 REACH = ("oldest", "lacks")
 """Parts that no function is had from: they tell which points before a window others are computed with (`reach`)."""
+
+MOST_HELD = 1000
+"""Names of percentiles, and lists of functions, of which is remembered what they mean."""
 
 PERCENTILES = "percentiles"
 """The part that no other parts can be merged to: it is computed from all points of a group at once."""
@@ -120,6 +123,7 @@ def check(name: str) -> str:
     return name
 
 
+@lru_cache(MOST_HELD)
 def fraction(name: str) -> float | None:
     """The share of points below a percentile, 0 to 1; None for other functions."""
     if name == "median":
@@ -133,7 +137,8 @@ def recipe(name: str) -> Recipe:
     return _PERCENTILE if fraction(name) is not None else _MEASURED[name]
 
 
-def parts_of(names: Iterable[str]) -> tuple[str, ...]:
+@lru_cache(MOST_HELD)
+def parts_of(names: tuple[str, ...]) -> tuple[str, ...]:
     """The parts that some functions of one metric need, each once."""
     return tuple(dict.fromkeys(part for name in names for part in recipe(name).parts))
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, get_origin
 from urllib.parse import unquote_to_bytes
@@ -277,19 +278,28 @@ def from_query(model: type[Request], pairs: Iterable[tuple[str, str]]) -> dict[s
     for name, value in pairs:
         given.setdefault(name, []).append(value)
     data: dict[str, Any] = {}
+    ways = _ways(model)
     for name, values in given.items():
-        field = model.model_fields.get(name)
-        if field is None and name != FORMAT:
-            data[name] = values  # and is told to be unknown, however often it is given
-        elif name in model.comma_separated:
+        way = ways.get(name, "repeated")  # what is unknown is told to be so, however often it is given
+        if way == "with commas":
             data[name] = ",".join(values)
-        elif field is not None and get_origin(field.annotation) is tuple:
+        elif way == "repeated":
             data[name] = values
         elif len(values) == 1:
             data[name] = values[0]
         else:
             raise BadRequest(f"{shortened(name)}: given {len(values)} times, allowed is once", parameter=name)
     return data
+
+
+@cache
+def _ways(model: type[Request]) -> dict[str, Literal["once", "repeated", "with commas"]]:
+    """How each parameter is given."""
+    ways: dict[str, Literal["once", "repeated", "with commas"]] = {FORMAT: "once"}
+    for name, field in model.model_fields.items():
+        is_list = get_origin(field.annotation) is tuple
+        ways[name] = "with commas" if name in model.comma_separated else "repeated" if is_list else "once"
+    return ways
 
 
 def from_json(body: bytes) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from query.composition import Rollup, Stretch, can_help, compose, straddled
 from query.facts import FieldFact
-from query.functions import PARTS, PERCENTILES, REACH, ROLLED_UP, fraction, parts_of
+from query.functions import MOST_HELD, PARTS, PERCENTILES, REACH, ROLLED_UP, fraction, parts_of
 from query.ranges import whole, without
 from query.times import shortened, written
 from query.window import AggregateRequest, Measure
@@ -90,7 +91,7 @@ class Piece:
         return Source(None if self.rollup is None else self.rollup.view, self.parts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """What to read for a request; the rest of what is wanted is in the request itself."""
 
@@ -107,12 +108,12 @@ class Plan:
     ranking: Plan | None = None
     """Of the values by which curves are ordered, where they are."""
 
-    @property
+    @cached_property
     def values(self) -> tuple[Measure, ...]:
         """The numbers of every point: by metric, then by function, in the order of the request."""
         return tuple(Measure(metric, fn) for metric in self.request.metric for fn in self.request.fn)
 
-    @property
+    @cached_property
     def fractions(self) -> tuple[float, ...]:
         """The percentiles that are asked for, as shares of the points."""
         shares = (fraction(fn) for fn in self.request.fn)
@@ -202,22 +203,23 @@ def telling_reach(plan: Plan, since: datetime) -> Plan:
 
 def _saves_by_rollups(request: AggregateRequest) -> bool:
     """Whether rollups can stand for points that must not be read anyway, and that are not few."""
-    kept, others = _parts(request)
+    kept, others = _parts(request.fn)
     is_narrow = any(matcher.operator == "=" and matcher.value for matcher in request.match)
     least = LEAST_OF_FEW_SERIES if is_narrow else LEAST_OF_MANY_SERIES
     return bool(kept) and not others and request.end - request.start >= least
 
 
-def _parts(request: AggregateRequest) -> tuple[list[str], list[str]]:
-    """The parts that are needed: those that rollups keep, and those that only points have, but for percentiles."""
-    parts = parts_of(request.fn)
-    kept = [part for part in parts if PARTS[part].of_rollup is not None]
-    return kept, [part for part in parts if part not in kept and part != PERCENTILES]
+@lru_cache(MOST_HELD)
+def _parts(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The parts that functions need: those that rollups keep, and those that only points have, but for percentiles."""
+    parts = parts_of(names)
+    kept = tuple(part for part in parts if PARTS[part].of_rollup is not None)
+    return kept, tuple(part for part in parts if part not in kept and part != PERCENTILES)
 
 
 def _composed(request: AggregateRequest, fields: Sequence[FieldFact], state: State) -> list[Piece]:
     """The pieces that together are the whole range, as far as anything is kept of it."""
-    kept, others = _parts(request)
+    kept, others = _parts(request.fn)
     points = _points(request, state)
     is_gone = state.cut is not None and request.start < state.cut
     candidates = state.rollups if is_gone or _saves_by_rollups(request) else ()

@@ -62,6 +62,6 @@ def test_unknown_functions_are_refused(name: str) -> None:
 
 def test_parts_are_computed_once() -> None:
     """Functions that share a part do not make it twice."""
-    assert parts_of(["avg", "sum", "count", "p5", "median", "rate", "increase"]) == (
+    assert parts_of(("avg", "sum", "count", "p5", "median", "rate", "increase")) == (
         "sum", "count", PERCENTILES, "increase", "elapsed"
     )  # fmt: skip
