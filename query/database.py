@@ -14,8 +14,8 @@ import asyncio
 import logging
 import select
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any, Literal, LiteralString, TypeVar
 
 import psycopg
@@ -97,9 +97,13 @@ class Database:
         Raises `Unavailable`, or `BadRequest` where the client can ask for less; other faults as psycopg does.
         When the caller is cancelled, so is the statement.
         """
-        async with self._lent(name) as connection:
-            await self._told(connection, planned)
-            rows = await self._heard(connection.read.rows(statement, parameters, prepare=planned != "each"))
+        with self._measured(name):
+            connection = await self._pool.getconn()
+            try:
+                await self._told(connection, planned)
+                rows = await self._heard(connection.read.rows(statement, parameters, prepare=planned != "each"))
+            finally:
+                await self._given_back(connection)
         self._instruments.rows.labels(name).inc(len(rows))
         return rows
 
@@ -111,30 +115,26 @@ class Database:
         Raises as `fetch` does, also in the middle. The connection is in use until the end: who stops before it must
         close the generator, which cancels the statement.
         """
-        async with (
-            self._lent(name) as connection,
-            aclosing(connection.read.batches(statement, parameters, BATCH_ROWS, prepare=planned != "each")) as batches,
-        ):
-            await self._told(connection, planned)
-            while (batch := await self._heard(anext(batches, None))) is not None:
-                self._instruments.rows.labels(name).inc(len(batch))
-                yield batch
+        with self._measured(name):
+            connection = await self._pool.getconn()
+            try:
+                await self._told(connection, planned)
+                rows = connection.read.batches(statement, parameters, BATCH_ROWS, prepare=planned != "each")
+                async with aclosing(rows):
+                    while (batch := await self._heard(anext(rows, None))) is not None:
+                        self._instruments.rows.labels(name).inc(len(batch))
+                        yield batch
+            finally:
+                await self._given_back(connection)
 
-    @asynccontextmanager
-    async def _lent(self, name: str) -> AsyncIterator[Connection]:
-        """A connection of the pool's for the block: time what succeeds there; make answers of errors.
-
-        The time of `name` is that of the wait for a connection as well.
-        """
+    @contextmanager
+    def _measured(self, name: str) -> Iterator[None]:
+        """Time a statement that succeeds within the block; make answers of the errors of one that fails."""
         if self.watch.not_ready is not None:
             raise Unavailable(self.watch.not_ready)
         began = time.perf_counter()
         try:
-            connection = await self._pool.getconn()
-            try:
-                yield connection
-            finally:
-                await self._given_back(connection)
+            yield
         except psycopg.Error as error:
             self._instruments.database_errors.labels(error.sqlstate or "none").inc()
             answer = self._answer_to(error, time.perf_counter() - began)

@@ -72,7 +72,7 @@ class Routes:
 
     def _answering(self, model: type[RequestT], answer: Callable[[RequestT], Awaitable[Table]]) -> Handler:
         async def answering(request: web.Request) -> web.StreamResponse:
-            async with self._shares.one(request.remote or ""):
+            with await self._shares.one(request.remote or ""):
                 # Only now: bodies are in memory of no more requests than that, and a replica may have fallen behind.
                 parsed, form = await self._asked(model, request)
                 return await self._sender.send(request, form, await answer(parsed))

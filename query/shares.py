@@ -7,8 +7,8 @@ in a line of their own, in order, and have no place yet among those that wait fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from query.instruments import Instruments
@@ -37,30 +37,37 @@ class Shares:
         self._waiting = 0
         instruments.waiting_for_share.set_function(lambda: self._waiting)
 
-    @asynccontextmanager
-    async def one(self, client: str) -> AsyncIterator[None]:
-        """Within the block, one request of the client is under way.
+    async def one(self, client: str) -> AbstractContextManager[None]:
+        """A block within which one request of the client is under way.
 
         Raises `TooManyRequests` when too many of it wait already or the wait is too long, `Unavailable` when too many
         of all clients wait.
         """
         if self._settings.client_share == 1:
-            yield
-            return
+            return nullcontext()
         line = self._lines.setdefault(client, _Line(asyncio.Semaphore(self._at_once)))
         line.requests += 1
         try:
             if line.requests > self._most:
                 raise self._refusal(f"{self._most} requests of this client are under way or waiting")
             await self._turn(line)
-            try:
-                yield
-            finally:
-                line.turns.release()
+        except BaseException:
+            self._leave(client, line)
+            raise
+        return self._under_way(client, line)
+
+    @contextmanager
+    def _under_way(self, client: str, line: _Line) -> Iterator[None]:
+        try:
+            yield
         finally:
-            line.requests -= 1
-            if line.requests == 0:
-                del self._lines[client]
+            line.turns.release()
+            self._leave(client, line)
+
+    def _leave(self, client: str, line: _Line) -> None:
+        line.requests -= 1
+        if line.requests == 0:
+            del self._lines[client]
 
     async def _turn(self, line: _Line) -> None:
         settings = self._settings

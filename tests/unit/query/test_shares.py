@@ -28,7 +28,7 @@ class Line:
 
     async def ask(self, client: str, end: asyncio.Event) -> None:
         """A request that is under way until `end`."""
-        async with self.shares.one(client):
+        with await self.shares.one(client):
             self.under_way.append(client)
             await end.wait()
 
