@@ -9,6 +9,7 @@ Ids mean the same for as long as the epoch of the catalog does (`catalog.epoch`)
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 from psycopg import sql
 
-from query.tables import Batches, Row
+from query.tables import Batches, Row, Short
 from service.errors import Unavailable
 
 EPOCH = sql.SQL("catalog.epoch() = %(assumed_epoch)s")
@@ -78,31 +79,32 @@ class Assumption:
         }
 
 
-async def checked(batches: Batches, assumed: Assumption) -> Batches:
-    """The rows of a statement that checks what is assumed. Raises `OutdatedError` in place of none at all."""
-    async with aclosing(batches):
-        try:
-            first = await anext(batches, None)
-        except Changed as error:
-            raise OutdatedError from error
-        if not first and not assumed.is_checked:
+async def checked(reading: Awaitable[Batches], assumed: Assumption | None) -> Batches:
+    """The rows of a statement that checks what is assumed, if anything is; the first of them are read.
+
+    Raises `OutdatedError` in place of none at all.
+    """
+    try:
+        batches = await reading
+    except Changed as error:
+        if assumed is None:
+            raise
+        raise OutdatedError from error
+    if assumed is not None:
+        if isinstance(batches, Short) and not batches.rows and not assumed.is_checked:
             raise OutdatedError
         assumed.is_checked = True
-        if first is not None:
-            yield first
-        async for batch in batches:
-            yield batch
+    return batches
 
 
 async def begun(batches: Batches) -> Batches:
     """The same batches, the first of them read by now."""
     first = await anext(batches, None)
-    return _following(first, batches)
+    return Short([]) if first is None else _following(first, batches)
 
 
-async def _following(first: list[Row] | None, batches: Batches) -> Batches:
+async def _following(first: list[Row], batches: Batches) -> Batches:
     async with aclosing(batches):
-        if first is not None:
-            yield first
+        yield first
         async for batch in batches:
             yield batch

@@ -22,23 +22,11 @@ GZIP_WINDOW = 16 + zlib.MAX_WBITS
 class Compressor(Protocol):
     """Takes pieces of an answer, and gives pieces of what is sent."""
 
-    def compress(self, data: bytes, /) -> bytes:
+    def compress(self, data: bytes | bytearray, /) -> bytes:
         """What can be sent after one more piece."""
 
     def flush(self) -> bytes:
         """The rest."""
-
-
-class Identity:
-    """Leaves it as it is."""
-
-    def compress(self, data: bytes, /) -> bytes:
-        """The piece."""
-        return data
-
-    def flush(self) -> bytes:
-        """Nothing."""
-        return b""
 
 
 CODINGS: dict[str, Callable[[], Compressor]] = {
@@ -47,6 +35,12 @@ CODINGS: dict[str, Callable[[], Compressor]] = {
 }
 """The best first."""
 OFFERED = (*CODINGS, "identity")
+
+
+def compressed(whole: bytes, coding: str) -> bytes:
+    """All of an answer in a coding."""
+    compressor = CODINGS[coding]()
+    return compressor.compress(whole) + compressor.flush()
 
 
 def choose(accept_encoding: str | None) -> str | None:

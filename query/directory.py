@@ -118,7 +118,7 @@ class Directory:
         statement = list_statements.last(scope, newest.among, bool(request.metric), part)
         batches, told = self._found(statement, page, request.search)
         document = ListDocument("series", newest.item, {"since": request.since}, told)
-        return Table(newest.columns, _mapped(batches, newest.row), document)
+        return Table(lambda: newest.columns, _mapped(batches, newest.row), document)
 
     async def _scope(self, request: Chosen, start: datetime | None, end: datetime | None = None) -> Scope:
         """Which series a request is about, and the measurements whose points matter for that."""
@@ -176,7 +176,8 @@ class Directory:
         columns = COLUMNS[name]
         names = [column.name for column in columns]
         batches, told = self._found(statement, page, search)
-        return Table(columns, batches, ListDocument(name, lambda row: dict(zip(names, row, strict=True)), head, told))
+        document = ListDocument(name, lambda row: dict(zip(names, row, strict=True)), head, told)
+        return Table(lambda: columns, batches, document)
 
     def _found(
         self, statement: Statement, page: Page, search: str | None

@@ -102,19 +102,19 @@ CELLS: dict[str, Callable[[Any], object]] = {"time": written, "number": _number,
 def _arrow(table: Table) -> Encoder:
     from query.arrow import Arrow  # which needs pyarrow
 
-    return Arrow(table.columns)
+    return Arrow(table.columns())
 
 
 FORMATS = {
     one.name: one
     for one in (
         Format("json", "application/json", ("application/json",), lambda table: table.document),
-        Format("csv", "text/csv; charset=utf-8; header=present", ("text/csv",), lambda table: Csv(table.columns)),
+        Format("csv", "text/csv; charset=utf-8; header=present", ("text/csv",), lambda table: Csv(table.columns())),
         Format(
             "ndjson",
             "application/x-ndjson",
             ("application/x-ndjson", "application/ndjson", "application/jsonl"),
-            lambda table: Ndjson(table.columns),
+            lambda table: Ndjson(table.columns()),
         ),
         Format(
             "arrow",

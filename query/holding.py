@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from query.instruments import Instruments
 from query.settings import QuerySettings
 
@@ -15,6 +12,12 @@ class Held:
     def __init__(self, holding: Holding) -> None:
         self._holding = holding
         self._bytes = 0
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.now(0)
 
     def now(self, count: int) -> bool:
         """So many are held now; whether there is room for more."""
@@ -32,14 +35,9 @@ class Holding:
         self._bytes = 0
         instruments.held_bytes.set_function(lambda: self._bytes)
 
-    @contextmanager
-    def one(self) -> Iterator[Held]:
-        """What is held of one answer, within the block."""
-        held = Held(self)
-        try:
-            yield held
-        finally:
-            held.now(0)
+    def one(self) -> Held:
+        """What is held of one answer, within a block."""
+        return Held(self)
 
     def change(self, count: int) -> None:
         """So many more are held."""

@@ -16,7 +16,7 @@ from query.points import Place, PointsRequest
 from query.reuse import SMALL_ROWS, Compute, Reuse, Reused
 from query.servers import Servers
 from query.settings import QuerySettings
-from query.tables import Batches, Row, Table, digest_of
+from query.tables import Batches, Row, Short, Table, digest_of
 
 PAGES = "ask for them in pages by limit and after, or for fewer by metric, where and match"
 
@@ -56,19 +56,17 @@ class Reader:
             raise refusal
         page = Page(most, refusal, key=_place) if request.limit is None else Page(request.limit, key=_place)
 
-        def compute(*_: datetime) -> Batches:
-            return self._rows(request, fields, columns, page.size + 1, assumed)
+        async def compute(*_: datetime) -> Batches:
+            return await self._rows(request, fields, columns, page.size + 1, assumed)
 
         reused = await self._reused(request, fields, page.size, compute, assumed)
         batches = _in_page(reused.batches, page)
-        if assumed is not None and not assumed.is_checked:
-            batches = await begun(batches)
         form = Found(request, fields)
         document = form.document(page)
         tag = None if reused.tag is None else digest_of(document.begin(), reused.tag.encode())
         # Of all points that there are none is left for another page.
         items = reused.packed if request.limit is None else None
-        return Table(form.columns, batches, document, tag, reused.outcome, items)
+        return Table(lambda: form.columns, batches, document, tag, reused.outcome, items)
 
     async def _reused(
         self,
@@ -81,10 +79,10 @@ class Reader:
         """The rows of a page of so many points and of one more, as they were kept, if they were."""
         start, end = request.start, request.end
         if self._reuse is None:
-            return Reused(compute(start, end))
+            return Reused(await compute(start, end))
         if start < datetime.now(UTC) - planner.ALWAYS_KEPT:
             if assumed is None:  # then it is not known whether they all are
-                return Reused(compute(start, end), "bypass")
+                return Reused(await compute(start, end), "bypass")
             assumed.kept_from = start
         whole = slots.of_points(request, fields, size, self._database.origin())
         # One more tells whether there is another page; where there are none it is too many.
@@ -127,7 +125,7 @@ class Reader:
             return fields, columns
         raise Changed("the measurement was dropped while its fields were looked up")
 
-    def _rows(
+    async def _rows(
         self,
         request: PointsRequest,
         fields: Sequence[FieldFact],
@@ -138,7 +136,7 @@ class Reader:
         unchecked = None if assumed is None or assumed.is_checked else assumed
         statement = point_statements.points(request, fields, columns, limit, unchecked)
         rows = self._database.stream("points", statement.text, statement.parameters, planned=statement.planned)
-        return rows if assumed is None else checked(rows, assumed)
+        return await checked(begun(rows), assumed)
 
 
 def _named(request: PointsRequest) -> tuple[str, ...]:
@@ -146,7 +144,11 @@ def _named(request: PointsRequest) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*request.metric, *(condition.metric for condition in request.where)]))
 
 
-async def _in_page(rows: Batches, page: Page) -> Batches:
+def _in_page(rows: Batches, page: Page) -> Batches:
+    return Short(page.take(rows.rows)) if isinstance(rows, Short) else _taken(rows, page)
+
+
+async def _taken(rows: Batches, page: Page) -> Batches:
     async with aclosing(rows):
         async for batch in rows:
             yield page.take(batch)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -31,7 +31,7 @@ from query.reach import Reach
 from query.servers import Servers
 from query.settings import QuerySettings
 from query.slots import Slots, runs
-from query.tables import BATCH_ROWS, Batches, Row, digest_of
+from query.tables import BATCH_ROWS, Batches, Row, Short, digest_of
 
 MOST_RUNS = 3
 """Statements that compute what is missing of an answer; where it would take more, some of what is there is computed."""
@@ -40,7 +40,7 @@ SMALL_ROWS = 2000
 MOST_FLIGHTS = 3
 """How often somebody waits for others who compute the same."""
 
-Compute = Callable[[datetime, datetime], Batches]
+Compute = Callable[[datetime, datetime], Awaitable[Batches]]
 """The rows of a range, sorted as the answer's; they tell their reach where the slots say since when points matter."""
 Outcome = Literal["hit", "partial", "miss", "bypass"]
 """All was there; some; nothing that could have been; nothing can be."""
@@ -137,18 +137,18 @@ class Reuse:
         """
         settled = self._servers.settled()
         if settled is None:
-            return _bypassed(slots, compute)
+            return await _bypassed(slots, compute)
         stamp, before = settled
         before -= timedelta(seconds=self._settings.cache_settle_seconds)
         most, is_settled = min(max_rows, self._settings.cache_max_rows), slots.is_settled(before, raw_from)
         wanted = Wanted(slots, measurement_id, compute, most, stamp, raw_from, assumed, is_settled)
         if slots.windows is None and not is_settled:
-            return _bypassed(slots, compute)
+            return await _bypassed(slots, compute)
         if slots.question in self._cheap:
             return await self._anew(wanted)
         if keepable := slots.settled(before, raw_from):
             return await self._reused(wanted, keepable)
-        return _bypassed(slots, compute)
+        return await _bypassed(slots, compute)
 
     async def _anew(self, wanted: Wanted) -> Reused:
         """The answer as if there were no cache: to look for many windows takes longer than to compute cheap ones."""
@@ -282,7 +282,7 @@ class Reuse:
             if rest is not None:
                 if run != everything:
                     await rest.aclose()
-                    rest, rows = wanted.compute(slots.start, slots.end), []
+                    rest, rows = await wanted.compute(slots.start, slots.end), []
                 return _streamed(slots, rows, rest)
             parts = _parted(slots, range(*run), rows)
             if run != everything and not all(wanted.is_right(one.reach) for one in parts.values()):
@@ -294,7 +294,7 @@ class Reuse:
 
     async def _gathered(self, wanted: Wanted, start: datetime, end: datetime) -> tuple[list[Row], Batches | None]:
         """The rows of a range, and what more there is of them when they are too many to be held."""
-        batches = wanted.compute(start, end)
+        batches = await wanted.compute(start, end)
         rows: list[Row] = []
         try:
             async for batch in batches:
@@ -355,9 +355,10 @@ def _tag(wanted: Wanted, answer: Sequence[Row], entries: Mapping[int, Entry]) ->
     return digest_of(slots.fingerprint, *(parts[place].rows for place in range(len(slots.ranges))))
 
 
-def _bypassed(slots: Slots, compute: Compute) -> Reused:
+async def _bypassed(slots: Slots, compute: Compute) -> Reused:
     """The answer of which nothing can be kept now."""
-    return Reused(_streamed(slots, [], compute(slots.start, slots.end)), "bypass")
+    batches = await compute(slots.start, slots.end)
+    return Reused(batches if slots.since is None else _streamed(slots, [], batches), "bypass")
 
 
 async def _streamed(slots: Slots, rows: list[Row], rest: Batches) -> Batches:
@@ -373,7 +374,11 @@ async def _unpacked(slots: Slots, packed: bytes) -> Batches:
         yield batch
 
 
-async def _in_batches(rows: list[Row]) -> Batches:
+def _in_batches(rows: list[Row]) -> Batches:
+    return Short(rows) if len(rows) <= BATCH_ROWS else _one_by_one(rows)
+
+
+async def _one_by_one(rows: list[Row]) -> Batches:
     for batch in _chunks(rows):
         yield batch
 

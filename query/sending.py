@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing
 
 from aiohttp import web
 
@@ -23,7 +23,7 @@ from query.holding import Held, Holding
 from query.instruments import Instruments
 from query.negotiation import listed
 from query.settings import QuerySettings
-from query.tables import Encoder, Table
+from query.tables import Batches, Encoder, Short, Table
 from service import logs
 from service.connections import reset
 from service.errors import HttpError, TidemarkError
@@ -35,7 +35,7 @@ CACHE = "Tidemark-Cache"
 SLICE_BYTES = 64 * 1024
 """How much is sent at a time: a client has its timeout for each."""
 
-Pieces = AsyncGenerator[bytes, None]
+Pieces = AsyncGenerator[bytes | bytearray, None]
 
 
 class SlowClient(TidemarkError):
@@ -59,9 +59,31 @@ class Sender:
             await table.batches.aclose()
             return web.Response(status=304, headers=headers)
         headers["Content-Type"] = form.content_type
+        encoder = form.encoder(table)
+        body = _at_hand(table, encoder)
+        if body is None:
+            return await self._as_made(request, form, table, encoder, headers, coding)
+        if coding is not None and len(body) >= LEAST_BYTES:
+            headers["Content-Encoding"] = coding
+            body = compression.compressed(body, coding)
+        self._count(form, table)
+        with self._holding.one() as held:
+            held.now(len(body))
+            return await self._whole(request, headers, body)
+
+    async def _as_made(
+        self,
+        request: web.Request,
+        form: Format,
+        table: Table,
+        encoder: Encoder,
+        headers: dict[str, str],
+        coding: str | None,
+    ) -> web.StreamResponse:
+        """An answer sent as its rows are read."""
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(aclosing(table.batches))
-            pieces = await opened.enter_async_context(aclosing(_encoded(table, form.encoder(table))))
+            pieces = await opened.enter_async_context(aclosing(_encoded(table.batches, encoder)))
             held, of_all = bytearray(), opened.enter_context(self._holding.one())
             is_whole = await _gathered(pieces, held, lambda count: count < LEAST_BYTES)
             if coding is not None and not is_whole:
@@ -70,33 +92,40 @@ class Sender:
                 pieces = await opened.enter_async_context(aclosing(compressed))
                 held.clear()
             is_whole = is_whole or await _gathered(pieces, held, of_all.now)
-            self._instruments.answers.labels(form.name).inc()
-            self._count_reuse(table)
-            if is_whole and len(held) <= SLICE_BYTES:
-                return await self._at_once(request, web.Response(headers=headers, body=bytes(held)))
-            response = web.StreamResponse(headers=headers)
+            self._count(form, table)
             if is_whole:
-                response.content_length = len(held)
+                return await self._whole(request, headers, bytes(held))
+            response = web.StreamResponse(headers=headers)
             if request.method != "HEAD":
-                await self._streamed(request, response, held, of_all, pieces)
+                await self._streamed(request, response, _from_held(held, of_all, pieces))
         return response
+
+    async def _whole(self, request: web.Request, headers: dict[str, str], body: bytes) -> web.StreamResponse:
+        """An answer sent of which all is there."""
+        if len(body) <= SLICE_BYTES:
+            return await self._at_once(request, web.Response(headers=headers, body=body))
+        response = web.StreamResponse(headers=headers)
+        response.content_length = len(body)
+        if request.method != "HEAD":
+            await self._streamed(request, response, _alone(body))
+        return response
+
+    def _count(self, form: Format, table: Table) -> None:
+        self._instruments.answers.labels(form.name).inc()
+        self._count_reuse(table)
 
     def _count_reuse(self, table: Table) -> None:
         """Count how much of an answer was there, once it is sure to be one: it may be refused after all."""
         if table.reuse is not None:
             self._instruments.cache_requests.labels(table.reuse).inc()
 
-    async def _streamed(
-        self, request: web.Request, response: web.StreamResponse, held: bytearray, of_all: Held, rest: Pieces
-    ) -> None:
-        """Send what is held of an answer, then the rest as it is made."""
+    async def _streamed(self, request: web.Request, response: web.StreamResponse, pieces: Pieces) -> None:
+        """Send an answer piece by piece."""
         try:
-            await response.prepare(request)
-            await self._write(response, held)
-            held.clear()
-            of_all.now(0)
-            async for piece in rest:
-                await self._write(response, piece)
+            async with aclosing(pieces):
+                await response.prepare(request)
+                async for piece in pieces:
+                    await self._write(response, piece)
         except HttpError as error:
             self._cut_off(request, error.code, error.message)
         except SlowClient as error:
@@ -110,25 +139,21 @@ class Sender:
     async def _at_once(self, request: web.Request, response: web.Response) -> web.Response:
         """Send an answer whose head and body the client is to have in one packet."""
         try:
-            async with self._taken():
-                await response.prepare(request)
-                await response.write_eof()
+            await self._taken(_sent(request, response))
         except SlowClient as error:
             self._cut_off(request, "slow client", str(error))
         return response
 
     async def _write(self, response: web.StreamResponse, piece: bytes | bytearray) -> None:
         for start in range(0, len(piece), SLICE_BYTES):
-            async with self._taken():
-                await response.write(piece[start : start + SLICE_BYTES])
+            await self._taken(response.write(piece[start : start + SLICE_BYTES]))
 
-    @asynccontextmanager
-    async def _taken(self) -> AsyncIterator[None]:
-        """The client takes what is sent within the block. Raises `SlowClient` when it does not in time."""
+    async def _taken(self, sending: Awaitable[None]) -> None:
+        """Send something that the client takes. Raises `SlowClient` when it does not in time."""
         timeout = self._settings.send_timeout_seconds
         try:
             async with asyncio.timeout(timeout):
-                yield
+                await sending
         except TimeoutError:
             raise SlowClient(f"nothing was taken for {timeout:g} s (QUERY_SEND_TIMEOUT_SECONDS)") from None
 
@@ -155,16 +180,43 @@ def _is_known(request: web.Request, tag: str | None) -> bool:
     return known is not None and any(one.value == "*" or f'W/"{one.value}"' == tag for one in known)
 
 
-async def _encoded(table: Table, encoder: Encoder) -> Pieces:
-    yield encoder.begin()
+def _at_hand(table: Table, encoder: Encoder) -> bytes | None:
+    """All of an answer whose rows are there already, and few; None of another."""
     if table.items is not None and encoder is table.document:
-        yield table.items[1:-1]
-        yield encoder.end()
-        return
-    async for batch in table.batches:
+        return b"".join((encoder.begin(), table.items[1:-1], encoder.end()))
+    if isinstance(table.batches, Short):
+        rows = table.batches.rows
+        return b"".join((encoder.begin(), encoder.rows(rows) if rows else b"", encoder.end()))
+    return None
+
+
+async def _sent(request: web.Request, response: web.Response) -> None:
+    await response.prepare(request)
+    await response.write_eof()
+
+
+async def _encoded(batches: Batches, encoder: Encoder) -> Pieces:
+    yield encoder.begin()
+    is_first = True
+    async for batch in batches:
+        if not is_first:
+            await asyncio.sleep(0)  # rows that are there already come without a pause, and others have their turn
+        is_first = False
         yield encoder.rows(batch)
-        await asyncio.sleep(0)  # rows that are there already would come without a pause, and others have their turn
     yield encoder.end()
+
+
+async def _alone(body: bytes) -> Pieces:
+    yield body
+
+
+async def _from_held(held: bytearray, of_all: Held, rest: Pieces) -> Pieces:
+    """What is held of an answer, and is not any more once it has been sent; then the rest of it."""
+    yield held
+    held.clear()
+    of_all.now(0)
+    async for piece in rest:
+        yield piece
 
 
 async def _compressed(first: bytes, pieces: Pieces, compressor: Compressor) -> Pieces:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from query import answers, limits, planner, statements
 from query.assumptions import Assumption, OutdatedError, begun, checked
@@ -17,7 +18,7 @@ from query.reuse import Reuse, Reused
 from query.servers import Servers
 from query.settings import QuerySettings
 from query.slots import divide
-from query.tables import BATCH_ROWS, Batches, Table
+from query.tables import BATCH_ROWS, Batches, Short, Table
 from query.window import AggregateRequest
 
 
@@ -65,43 +66,41 @@ class Store:
         document = answers.AggregateDocument(plan)
         tag = None if reused.tag is None else answers.tag(plan, document, reused.tag)
         batches = self._bounded(plan, reused.batches)
-        if assumed is not None and not assumed.is_checked:
-            batches = await begun(batches)
-        return Table(answers.columns(plan), batches, document, tag=tag, reuse=reused.outcome)
+        return Table(partial(answers.columns, plan), batches, document, tag=tag, reuse=reused.outcome)
 
     async def _reused(self, plan: Plan, state: State, assumed: Assumption | None) -> Reused:
         """The rows of a plan, from what was kept as far as that goes."""
         if self._reuse is None:
-            return Reused(self._rows(plan, assumed))
+            return Reused(await self._rows(plan, assumed))
         slots = divide(plan, self._lookback, self._database.origin(), self._settings.cache_max_windows)
         if slots is None:
-            return Reused(self._rows(plan, assumed), "bypass")
+            return Reused(await self._rows(plan, assumed), "bypass")
 
-        def compute(start: datetime, end: datetime) -> Batches:
+        async def compute(start: datetime, end: datetime) -> Batches:
             part = plan.request.model_copy(update={"start": start, "end": end})
             planned = planner.plan(part, plan.fields, state)
             telling = planned if slots.since is None else planner.telling_reach(planned, slots.since)
-            return self._rows(telling, assumed)
+            return await self._rows(telling, assumed)
 
         max_rows = self._settings.max_values // len(plan.values)
         return await self._reuse.rows(slots, plan.measurement_id, state.raw_from, max_rows, compute, assumed)
 
-    async def _bounded(self, plan: Plan, rows: Batches) -> Batches:
-        """The rows of the answer; past a bound a refusal."""
+    def _bounded(self, plan: Plan, rows: Batches) -> Batches:
+        """The rows of the answer. Raises `Limited` past a bound, or they do when they are read."""
         request, settings = plan.request, self._settings
         size = limits.AnswerSize(settings, len(request.by), len(plan.values))
         if request.fill != "none" and request.windows is not None:
             starts = list(request.windows.starts(request.start, request.end))
             rows = filled_batches(rows, len(request.by), starts, request.fill)
-        async with aclosing(rows):
-            async for batch in rows:
-                size.add(batch)
-                yield batch
+        if isinstance(rows, Short):
+            size.add(rows.rows)
+            return rows
+        return _counted(rows, size)
 
     async def _rows(self, plan: Plan, assumed: Assumption | None) -> Batches:
-        """The rows of a plan, at most one more than the answer may have."""
+        """The rows of a plan, at most one more than the answer may have; the first of them are read."""
         if not plan.pieces or (plan.ranking and not plan.ranking.pieces):
-            return
+            return Short([])
         statement = statements.aggregate(
             plan,
             limit=self._settings.max_values // len(plan.values) + 1,
@@ -110,18 +109,22 @@ class Store:
         )
         # To hand on rows as they come would cost more than few of them do.
         read = self._at_once if _is_short(plan.request) else self._as_they_come
-        rows = read(statement)
-        async with aclosing(rows if assumed is None else checked(rows, assumed)) as batches:
-            async for batch in batches:
-                yield batch
+        return await checked(read(statement), assumed)
 
     async def _at_once(self, statement: Statement) -> Batches:
-        rows = await self._database.fetch("aggregate", statement.text, statement.parameters, planned=statement.planned)
-        if rows:
-            yield rows
+        text, parameters, planned = statement.text, statement.parameters, statement.planned
+        return Short(await self._database.fetch("aggregate", text, parameters, planned=planned))
 
-    def _as_they_come(self, statement: Statement) -> Batches:
-        return self._database.stream("aggregate", statement.text, statement.parameters, planned=statement.planned)
+    async def _as_they_come(self, statement: Statement) -> Batches:
+        text, parameters, planned = statement.text, statement.parameters, statement.planned
+        return await begun(self._database.stream("aggregate", text, parameters, planned=planned))
+
+
+async def _counted(rows: Batches, size: limits.AnswerSize) -> Batches:
+    async with aclosing(rows):
+        async for batch in rows:
+            size.add(batch)
+            yield batch
 
 
 def _is_short(request: AggregateRequest) -> bool:

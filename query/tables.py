@@ -17,10 +17,32 @@ import orjson
 Kind = Literal["text", "time", "number", "integer", "object"]
 """What a column holds, or null: text, a moment in UTC, a double, an integer, a JSON object."""
 Row = tuple[Any, ...]
-Batches = AsyncGenerator[list[Row], None]
 
 BATCH_ROWS = 1000
 """Rows of a batch: a few milliseconds of work, a few megabytes of the widest."""
+
+
+class Short:
+    """At most a batch of rows, which are all there: what each step takes of them it can take at once."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = rows
+
+    def __aiter__(self) -> Short:
+        return self
+
+    async def __anext__(self) -> list[Row]:
+        if not self.rows:
+            raise StopAsyncIteration
+        rows, self.rows = self.rows, []
+        return rows
+
+    async def aclose(self) -> None:
+        """Nothing is under way."""
+
+
+Batches = AsyncGenerator[list[Row], None] | Short
+"""Rows by the batch, to be closed by whoever stops before their end."""
 
 OPTIONS = orjson.OPT_UTC_Z
 
@@ -83,7 +105,8 @@ class Encoder(Protocol):
 class Table:
     """An answer: its columns, its rows in batches (to be closed by whoever reads them), and its JSON document."""
 
-    columns: tuple[Column, ...]
+    columns: Callable[[], Sequence[Column]]
+    """Those of the flat formats."""
     batches: Batches
     document: Encoder
     tag: str | None = None

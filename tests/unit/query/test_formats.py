@@ -45,7 +45,7 @@ def table(columns: Sequence[Column] = COLUMNS) -> Table:
     """A table whose rows the tests hand over themselves."""
     names = [column.name for column in columns]
     document = ListDocument("rows", lambda row: dict(zip(names, row, strict=True)), {"at": AT}, lambda: {"next": None})
-    return Table(tuple(columns), _no_rows(), document)
+    return Table(lambda: columns, _no_rows(), document)
 
 
 def made(name: str, *batches: Sequence[Row], columns: Sequence[Column] = COLUMNS) -> bytes:
