@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import psycopg
-from psycopg import errors, generators
+from psycopg import adapt, errors, generators
 from psycopg._preparing import Key, Prepare, PrepareManager
 from psycopg._queries import PostgresQuery
 from psycopg.abc import PQGen, Query
@@ -55,10 +55,14 @@ class Prepared(PrepareManager):
 
 
 class RowCursor(psycopg.AsyncCursor[Row]):
-    """A cursor for one statement after the other: what it has found of one's text and types serves the same again.
+    """A cursor for one statement after the other: what it has found of types serves the next.
 
     A statement to `prepare` is, when it has come often enough on the connection. Rows come in binary.
     """
+
+    def __init__(self, connection: psycopg.AsyncConnection[Row]) -> None:
+        super().__init__(connection)
+        self._tx = adapt.Transformer(self)
 
     async def rows(self, statement: Query, parameters: Mapping[str, Any] | None, *, prepare: bool = False) -> list[Row]:
         """All rows of a statement. Raises as the driver does; who is cancelled cancels the statement."""
@@ -109,6 +113,7 @@ class RowCursor(psycopg.AsyncCursor[Row]):
 
     def _sent(self, statement: Query, parameters: Mapping[str, Any] | None, prepare: bool) -> PQGen[None]:
         """Hand a statement to the connection, which is to be flushed."""
+        self._last_query = statement  # else what was found of types would be found anew for another text
         yield from self._start_query(statement)
         query = self._convert_query(statement, parameters)
         how, name = self._get_prepared(query, None if prepare else False)
@@ -124,7 +129,6 @@ class RowCursor(psycopg.AsyncCursor[Row]):
             self._execute_send(query, binary=True, force_extended=True)
         else:
             self._send_query_prepared(name, query, binary=True)
-        self._last_query = statement
 
     async def _end(self) -> None:
         """Cancel the statement and read what is left of it: else the connection would be of no use to the next."""
