@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from query.ranges import Range, buckets_around, overlap, whole, without
 from query.steps import FixedWindows, Windows
@@ -45,8 +46,7 @@ class Rollup:
         return f"{self.measurement}_{self.size}"
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(NamedTuple):
     """A part of the range, and the rollup to read it from; None means the points."""
 
     start: datetime

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, LiteralString, NamedTuple
 
 from psycopg import sql
@@ -26,8 +25,7 @@ CHECK_REGEX: LiteralString = "SELECT '' ~ %(plain)s, '' ~ %(anchored)s"
 """Compiles a regular expression as written too: anchored, `a)|(b` would be well formed and match too much."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """A statement and its parameters."""
 
     text: sql.SQL | sql.Composed

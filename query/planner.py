@@ -75,8 +75,7 @@ class Source(NamedTuple):
         return any(part == PERCENTILES for _, part in self.parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """One scan: some parts of some fields, from one source, over one stretch of time."""
 
     start: datetime
@@ -193,7 +192,7 @@ def plan(request: AggregateRequest, fields: Sequence[FieldFact], state: State) -
 def telling_reach(plan: Plan, since: datetime) -> Plan:
     """The plan, with rows that tell at their end which points before them they are computed with."""
     pieces = tuple(
-        replace(piece, parts=(*piece.parts, *((field, part) for field in piece.source.fields for part in REACH)))
+        piece._replace(parts=(*piece.parts, *((field, part) for field in piece.source.fields for part in REACH)))
         if piece.source.needs_before
         else piece
         for piece in plan.pieces

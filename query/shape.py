@@ -8,7 +8,6 @@ by its name alone. But for the days of a light one (`light`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -34,8 +33,7 @@ class Value(NamedTuple):
     """Of a percentile among those that are asked for, from 1 on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """All that the text of a plan depends on."""
 
     fields: tuple[FieldFact, ...]

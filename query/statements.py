@@ -9,10 +9,9 @@ is grouped by tags, and there is but one piece, its points need not become parts
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from psycopg import sql
 
@@ -59,8 +58,7 @@ LONGEST_HELD = 100
 """Scans, numbers, tags and matchers of a statement whose text is held. A long one is rare, and might be a megabyte."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(NamedTuple):
     """All that the text of a statement depends on."""
 
     merged: Shape
