@@ -99,7 +99,7 @@ class Active(ListRequest):
 class Since(ListRequest):
     """A list about newest points."""
 
-    since: Moment = Field(as_written("-24h"), description=f"how far to look back for points; {ALLOWED_TIMES}")
+    since: Moment = as_written("-24h", description=f"how far to look back for points; {ALLOWED_TIMES}")
 
 
 class FieldsRequest(Named):

@@ -186,9 +186,9 @@ def text_like(pattern: re.Pattern[str], *examples: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern.pattern})$", "examples": list(examples)})
 
 
-def as_written(default: object) -> Any:
-    """A default in the form of a request, which the field's own checks turn into its value."""
-    return default
+def as_written(default: object, **about: Any) -> Any:
+    """A field with a default in the form of a request, which the field's own checks turn into its value."""
+    return Field(default, validate_default=True, **about)
 
 
 Count = Annotated[int, BeforeValidator(whole), AfterValidator(_positive), Field(json_schema_extra={"minimum": 1})]
@@ -241,7 +241,7 @@ Positions = Annotated[
 class Request(BaseModel):
     """The base of every request: frozen, and an unknown parameter is a fault."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
     comma_separated: ClassVar[frozenset[str]] = frozenset()
     """Lists that a text may hold with commas between."""
 

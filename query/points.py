@@ -111,14 +111,14 @@ class PointsRequest(Paged):
         BeforeValidator(one_or_more),
         AfterValidator(unique),
     ] = Field((), description=ALLOWED_WHERE)
-    measurement: Annotated[Text | None, AfterValidator(_measurement)] = Field(
+    measurement: Annotated[Text | None, AfterValidator(_measurement)] = as_written(
         None, description="a measurement's name; absent means that of metric and where"
     )
     by: Annotated[tuple[Text, ...], BeforeValidator(split), AfterValidator(unique)] = Field(
         ("host",), description="tags to tell of each point, comma-separated"
     )
-    end: Moment = Field(as_written("now"), description=ALLOWED_TIMES)
-    start: Start = Field(as_written(None), description=ALLOWED_TIMES)
+    end: Moment = as_written("now", description=ALLOWED_TIMES)
+    start: Start = as_written(None, description=ALLOWED_TIMES)
     match: Matchers = Field((), description=ALLOWED_MATCHERS)
     order: Annotated[Order, AfterValidator(_order)] = Field(
         "asc",

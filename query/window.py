@@ -85,8 +85,8 @@ class AggregateRequest(Request):
     by: Annotated[tuple[Text, ...], BeforeValidator(split), AfterValidator(unique)] = Field(
         (), description="tags to group by, comma-separated; absent means all series together"
     )
-    end: Moment = Field(as_written("now"), description=ALLOWED_TIMES)
-    start: Start = Field(as_written(None), description=ALLOWED_TIMES)
+    end: Moment = as_written("now", description=ALLOWED_TIMES)
+    start: Start = as_written(None, description=ALLOWED_TIMES)
     step: Annotated[InstanceOf[Step], BeforeValidator(parse_step), text_like(STEP, "5m", "1h", "1mo")] | None = Field(
         None, description=ALLOWED_STEPS
     )
@@ -99,8 +99,8 @@ class AggregateRequest(Request):
         None, description="asc, desc: the order of series by their value over the whole range, those without one last"
     )
     order_by: Annotated[InstanceOf[Measure], BeforeValidator(_order_by), text_like(ORDERING, "avg(cpu.usage_user)")] = (
-        Field(
-            as_written(None),
+        as_written(
+            None,
             description="fn(metric), one of those asked for: max(cpu.usage_user); the first unless given",
         )
     )
