@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from functools import cached_property
 from typing import LiteralString
 
@@ -24,6 +25,17 @@ class Connection(psycopg.AsyncConnection[Row]):
         # The reader of JSON, as tags are, that is there takes several times as long.
         set_json_loads(orjson.loads, self)
         self._prepared = Prepared(prepared_statements)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the server has said something that nobody has read, its end included, or the connection is closed."""
+        return self.closed or bool(self._poller.poll(0))  # once closed, its descriptor may be another's
+
+    @cached_property
+    def _poller(self) -> select.poll:
+        poller = select.poll()
+        poller.register(self.fileno(), select.POLLIN)
+        return poller
 
     @cached_property
     def read(self) -> RowCursor:

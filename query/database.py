@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import select
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
@@ -175,13 +174,13 @@ class Database:
     async def _configure(self, connection: Connection) -> None:
         connection.set_up(self._settings.prepared_statements)
 
-    async def _check(self, connection: psycopg.AsyncConnection) -> None:
+    async def _check(self, connection: Connection) -> None:
         """Called by the pool before it lends a connection; it lends another when this one is dead.
 
         A server that has ended a connection, or is about to, has said so: then there is something to be read. To ask
         it each time would be a round trip for every statement.
         """
-        if not _has_news(connection):
+        if not connection.has_news:
             return
         try:
             await AsyncConnectionPool.check_connection(connection)
@@ -215,13 +214,6 @@ class Database:
             log.warning("the database failed a statement", server=self.name, sqlstate=error.sqlstate, error=reason)
             return Unavailable(f"the database failed: {reason}")
         return None
-
-
-def _has_news(connection: psycopg.AsyncConnection) -> bool:
-    """Whether the server has said something that nobody has read, its end included."""
-    poller = select.poll()
-    poller.register(connection.fileno(), select.POLLIN)
-    return bool(poller.poll(0))
 
 
 def conninfo(url: SecretStr, settings: QuerySettings) -> str:

@@ -218,6 +218,8 @@ def _parts(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _composed(request: AggregateRequest, fields: Sequence[FieldFact], state: State) -> list[Piece]:
     """The pieces that together are the whole range, as far as anything is kept of it."""
+    if not state.rollups:
+        return [Piece(request.start, request.end, None, parts) for parts in _of_points(request.fn, len(fields))]
     kept, others = _parts(request.fn)
     points = _points(request, state)
     is_gone = state.cut is not None and request.start < state.cut
@@ -237,6 +239,15 @@ def _composed(request: AggregateRequest, fields: Sequence[FieldFact], state: Sta
         together = tuple((place, PERCENTILES) for place in range(len(fields)))
         pieces += [Piece(one.start, one.end, None, together) for one in points]
     return pieces
+
+
+@lru_cache(MOST_HELD)
+def _of_points(names: tuple[str, ...], fields: int) -> tuple[Parts, ...]:
+    """The parts that functions of so many fields need, by scan, where there are points and nothing else."""
+    kept, others = _parts(names)
+    alone = tuple((place, part) for place in range(fields) for part in (*kept, *others))
+    together = tuple((place, PERCENTILES) for place in range(fields) if PERCENTILES in parts_of(names))
+    return tuple(parts for parts in (alone, together) if parts)
 
 
 def _points(request: AggregateRequest, state: State) -> list[Stretch]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from query.conditions import HOST, Form, forms
 from query.facts import FieldFact
-from query.functions import REACH, fraction, recipe
+from query.functions import MOST_HELD, REACH, fraction, recipe
 from query.light import days
 from query.planner import Plan, Source
 from query.ranges import Range
@@ -74,13 +75,11 @@ def shape(plan: Plan, lookback: timedelta, prefix: str = "") -> Shape:
     windows: Windows = "none" if request.step is None else "listed"
     if isinstance(request.windows, FixedWindows):
         windows = "fixed"
-    fractions = plan.fractions
     match = forms(request.match)
-    places = {fn: None if (share := fraction(fn)) is None else fractions.index(share) + 1 for fn in request.fn}
     return Shape(
         fields=plan.fields,
         sources=tuple(piece.source for piece in plan.pieces),
-        values=tuple(Value(fn, field, places[fn]) for field in range(len(plan.fields)) for fn in request.fn),
+        values=_values(request.fn, plan.fractions, len(plan.fields)),
         by=tuple(tag == HOST for tag in request.by),
         match=match,
         windows=windows,
@@ -89,6 +88,13 @@ def shape(plan: Plan, lookback: timedelta, prefix: str = "") -> Shape:
         days=_days(plan, match, lookback),
         prefix=prefix,
     )
+
+
+@lru_cache(MOST_HELD)
+def _values(names: tuple[str, ...], fractions: tuple[float, ...], fields: int) -> tuple[Value, ...]:
+    """The numbers of every row, by field."""
+    places = {fn: None if (share := fraction(fn)) is None else fractions.index(share) + 1 for fn in names}
+    return tuple(Value(fn, field, places[fn]) for field in range(fields) for fn in names)
 
 
 def _days(plan: Plan, match: Sequence[Form], lookback: timedelta) -> Range | None:
