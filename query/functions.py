@@ -40,7 +40,7 @@ ROLLED_UP_PARTS = ("sum", "count", "min", "max")
 REACH = ("oldest", "lacks")
 """Parts that no function is had from: they tell which points before a window others are computed with (`reach`)."""
 
-MOST_HELD = 1000
+MOST_HELD = 256
 """Names of percentiles, and lists of functions, of which is remembered what they mean."""
 
 PERCENTILES = "percentiles"
