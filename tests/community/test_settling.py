@@ -109,6 +109,24 @@ def test_a_table_that_is_locked(stored: Stored, community_url: str, monkeypatch:
     m.until_valid("10m_1", "8 hours", "2 hours")
 
 
+def test_time_without_points_is_not_gone_through(stored: Stored) -> None:
+    """A point that is a century old is settled like others, and what lies between has nothing to be repeated."""
+    kept = {"retain_raw": "forever", "rollup_10m": "forever", "rollup_1h": "forever"}
+    m = stored.new(chunk_interval="3h", compress_after="off", **kept)
+    m.fill("9 hours", "6 hours", "1 minute", series=2)
+    m.fill("36500 days", "36499 days 23 hours", "1 minute", series=1)
+    refresh(m)
+    mine = m.rollups().values()
+    windows = [len(one.windows) for one in rollups.unsettled(stored.connection) if one.rollup.view_name in mine]
+    assert len(windows) == 2
+    assert all(2 <= count <= 4 for count in windows), "the two stretches, each cut by a day or a week at most once"
+    m.settle()
+    assert (rolled_up(m, "10m_1"), rolled_up(m, "1h_1")) == (360 + 60, 360 + 60)
+    m.until_valid("10m_1", "8 hours", "7 hours")
+    m.until_valid("10m_1", "36499 days 23 hours 40 minutes", "36499 days 23 hours 20 minutes")
+    assert m.disagreements() == []
+
+
 def test_late_points_are_logged_from_then_on(stored: Stored, community_url: str) -> None:
     """What is written before the time that is settled is refreshed by the jobs, and not relied on before."""
     m = stored.new(chunk_interval="3h", compress_after="off")
