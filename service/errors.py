@@ -8,6 +8,7 @@
         ├── RequestTimeout  408  the body did not arrive in time
         ├── TooLarge        413  past a documented size
         ├── Unsupported     415  an encoding or type that is not read here
+        ├── Unmet           417  the head expects what is not done here
         ├── TooManyRequests 429  more at a time than one client may have
         └── Unavailable     503  overload or an outage: the same request may be sent again later
 
@@ -85,6 +86,13 @@ class Unsupported(HttpError):
 
     status = 415
     code = "unsupported media type"
+
+
+class Unmet(HttpError):
+    """The request's Expect asks for something else than 100-continue."""
+
+    status = 417
+    code = "expectation failed"
 
 
 class TooManyRequests(HttpError):

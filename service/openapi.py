@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from service import VERSION
-from service.errors import HttpError, Unavailable
+from service.errors import HttpError, Unavailable, Unmet
 
 JsonSchema = dict[str, Any]
 
@@ -183,12 +183,13 @@ def _in_url(schema: JsonSchema) -> JsonSchema:
 
 
 def _operation(operation: Operation) -> JsonSchema:
+    answers = {**operation.answers, **errors(Unmet)}  # which the shell gives, wherever a request goes
     found: JsonSchema = {
         "tags": [operation.group],
         "summary": operation.summary,
         "operationId": operation_id(operation.method, operation.path),
         "parameters": [_parameter(one) for one in operation.parameters],
-        "responses": {str(status): _answer(one) for status, one in sorted(operation.answers.items())},
+        "responses": {str(status): _answer(one) for status, one in sorted(answers.items())},
     }
     if operation.body:
         content = {kind: {"schema": schema} for kind, schema in operation.body.items()}

@@ -17,13 +17,13 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 import uvloop
-from aiohttp import web
+from aiohttp import HttpVersion11, hdrs, web, web_urldispatcher
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.log import server_logger
 from aiohttp.typedefs import Handler, Middleware
@@ -32,7 +32,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from service import logs
 from service.connections import Bound, Connections, Runner
-from service.errors import HttpError, error_body
+from service.errors import HttpError, Unmet, error_body
 from service.instruments import remember_children
 from service.siblings import WORKER
 
@@ -45,6 +45,8 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """What ends a process in order."""
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # else every counter has its birth beside it
+CONTINUE = "100-continue"
+"""What a client may expect: to be asked for its body. To HTTP/1.0 the header means nothing."""
 CLIENT_LEFT = 499
 """The status that no client sees, as nginx has it: it left before it was answered."""
 CODES = {
@@ -103,6 +105,18 @@ def _explain_error(
 
 # Such a request reaches no middleware, and aiohttp takes no handler of one's own for it.
 web.RequestHandler.handle_error = _explain_error  # type: ignore[method-assign, assignment]
+
+_ask_for_body = web_urldispatcher._default_expect_handler
+
+
+async def _meet_expectation(request: web.Request) -> None:
+    """Let a client go on that waits for that; who expects anything else is refused where every refusal is counted."""
+    with suppress(web.HTTPExpectationFailed):
+        await _ask_for_body(request)
+
+
+# aiohttp refuses before the middleware, and what answers unknown paths takes no handler of one's own for it.
+web_urldispatcher._default_expect_handler = _meet_expectation
 
 
 @dataclass(frozen=True)
@@ -212,6 +226,7 @@ def _instrumented(shell: Shell) -> Middleware:
 async def _explained(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give every error the one JSON body; log the unexpected once, and leak nothing of it."""
     try:
+        _check_expectation(request)
         return await handler(request)
     except HttpError as error:
         return json_response(error.body(), status=error.status, headers=error.headers)
@@ -227,6 +242,12 @@ async def _explained(request: web.Request, handler: Handler) -> web.StreamRespon
             return json_response(error_body("client closed request", "the client left"), status=CLIENT_LEFT)
         log.exception("a request failed unexpectedly", method=request.method, path=request.path)
         return json_response(error_body("internal error", UNEXPECTED), status=500)
+
+
+def _check_expectation(request: web.Request) -> None:
+    expected = request.headers.get(hdrs.EXPECT, CONTINUE)
+    if expected.lower() not in ("", CONTINUE) and request.version == HttpVersion11:
+        raise Unmet(f"Expect {expected[:60]!r} is not met here, allowed is {CONTINUE}")
 
 
 def _from_aiohttp(request: web.Request, error: web.HTTPException) -> web.Response:

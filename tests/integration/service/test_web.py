@@ -188,6 +188,30 @@ async def until_counted(served: Served, status: int, route: str = "/body") -> No
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.parametrize(("path", "route", "method"), [("/body", "/body", "POST"), ("/nothing", "none", "any")])
+async def test_expectations(served: Served, path: str, route: str, method: str) -> None:
+    """An Expect other than 100-continue gets 417 in the same form, and is counted, wherever it goes."""
+    for expected in ("foo", "100-continue, foo"):
+        status, told, _ = await get(served, path, "POST", data=b"hello", headers={"Expect": expected})
+        assert (status, told["code"]) == (417, "expectation failed")
+        assert told["message"] == f"Expect '{expected}' is not met here, allowed is 100-continue"
+    assert served.requests(route, method, 417) == 2
+
+
+async def test_a_client_that_waits_to_be_asked_for_its_body(served: Served) -> None:
+    """Expect: 100-continue, in any case, has it asked, and the body is read; of HTTP/1.0 no expectation is heeded."""
+    head = b"POST /body HTTP/%s\r\nHost: x\r\nConnection: close\r\nExpect: %s\r\nContent-Length: 5\r\n\r\n"
+    for expected in (b"100-continue", b"100-Continue"):
+        reader, writer = await connect(served, head % (b"1.1", expected))
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"hello")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+    reader, writer = await connect(served, head % (b"1.0", b"foo") + b"hello")
+    assert (await reader.read()).startswith(b"HTTP/1.0 200 ")
+    writer.close()
+
+
 async def test_a_client_that_leaves(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     """A connection that is dropped in the middle of a body is counted as 499, and is no error of ours."""
     head = b"POST /body HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n"
