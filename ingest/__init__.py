@@ -1,7 +1,7 @@
 """The write path. The life of a sample, and the files in the order in which it meets them:
 
 1. `routes` takes the request and holds its share of the memory (`budget`) until the answer.
-2. `body` reads it, within bounds of size and time, and decompresses it.
+2. `service.body` reads it, within bounds of size and time, and decompresses it.
 3. `decoders` picks the one of `protocols/` that turns its bytes into points, rows by shape (`points`), pure; `names`
    and `timestamps` say what may be taken; `series` finds the series that each point belongs to.
 4. `keeper` has the points written; when the database does not take them, it has the request kept on disk (`spool/`).

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from ingest.answers import DURABILITY, POSITION, SKIPPED
-from ingest.body import DECODINGS
 from ingest.routes import JSON_TYPES, NDJSON_TYPES
 from ingest.timestamps import PRECISIONS_NS
 from service import openapi
 from service.errors import BadRequest, RequestTimeout, TooLarge, Unavailable, Unsupported
-from service.openapi import JSON_TYPE, TEXT, Answer, JsonSchema, Operation, Parameter
+from service.openapi import ENCODING, JSON_TYPE, TEXT, Answer, JsonSchema, Operation, Parameter
 
 DESCRIPTION = (
     "Takes points. 204 says that every point is kept: committed, or in the spool, as Tidemark-Durability tells. "
@@ -18,12 +17,6 @@ DESCRIPTION = (
 )
 
 PRECISION: JsonSchema = {"type": "string", "enum": list(PRECISIONS_NS)}
-ENCODING = Parameter(
-    "Content-Encoding",
-    {"type": "string", "enum": ["identity", *DECODINGS]},
-    "how the body is compressed",
-    place="header",
-)
 KEPT = Answer(
     "every point is kept",
     headers={

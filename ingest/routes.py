@@ -15,7 +15,6 @@ from aiohttp import web
 
 from ingest import influx
 from ingest.answers import answer
-from ingest.body import BodyLimits, read_body
 from ingest.budget import Budget, Hold
 from ingest.catalog import Catalog
 from ingest.decoders import Decoders
@@ -24,6 +23,7 @@ from ingest.keeper import Keeper, Kept
 from ingest.points import Batch
 from ingest.settings import IngestSettings
 from ingest.timestamps import precision_ns
+from service.body import BodyLimits, read_body
 from service.errors import BadRequest, HttpError, TooLarge, Unsupported
 
 JSON_TYPES = ("application/json", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream")
@@ -45,7 +45,12 @@ class Intake:
     @property
     def body_limits(self) -> BodyLimits:
         """The bounds of a body."""
-        return BodyLimits(self.settings.max_body_bytes, self.settings.body_timeout_seconds)
+        return BodyLimits(
+            self.settings.max_body_bytes,
+            self.settings.body_timeout_seconds,
+            settings="INGEST",
+            remedy="send it in smaller requests",
+        )
 
 
 def add_routes(app: web.Application, intake: Intake) -> None:

@@ -2,7 +2,7 @@
 
 1. `__main__` reads the settings; `app` wires the parts together; `database` connects to a server, and `watch` looks
    whether it is ready.
-2. `routes` takes the parameters of a request, from its query string or its JSON body.
+2. `routes` takes the parameters of a request, from its query string or its JSON body (`service.body`).
 3. `parameters` makes them one checked value (with `times` for moments), as `window` has it for aggregates (with
    `steps` and `functions`), `points` for points and `lists` for lists; a fault names its parameter. `servers` settles
    who answers: the primary, or a replica that is fresh enough (`standing`) and has come to the `position` that the

@@ -30,6 +30,7 @@ from query.storage import Storage
 from query.store import Store
 from service import VERSION, docs
 from service import web as shell
+from service.body import BodyLimits
 from service.connections import Bound
 
 
@@ -60,7 +61,12 @@ def create_app(settings: QuerySettings) -> web.Application:
         Directory(servers, catalog, settings),
         Shares(settings, instruments),
         Sender(settings, instruments),
-        settings.body_timeout_seconds,
+        BodyLimits(
+            settings.max_body_bytes,
+            settings.body_timeout_seconds,
+            settings="QUERY",
+            remedy="ask for less in a request",
+        ),
     )
     app.add_routes(routes.table())
     docs.add_routes(app, openapi.document())
@@ -75,6 +81,7 @@ def server_options(settings: QuerySettings) -> dict[str, Any]:
         "shutdown_timeout": settings.shutdown_seconds,
         "keepalive_timeout": settings.idle_seconds,
         "max_line_size": settings.max_url_bytes,
+        "auto_decompress": False,
     }
 
 

@@ -22,8 +22,9 @@ from service.errors import (
     TooLarge,
     TooManyRequests,
     Unavailable,
+    Unsupported,
 )
-from service.openapi import JSON_TYPE, TEXT, Answer, JsonSchema, Operation, Parameter
+from service.openapi import ENCODING, JSON_TYPE, TEXT, Answer, JsonSchema, Operation, Parameter
 
 DESCRIPTION = (
     "Windowed aggregates of metrics, and lists of what there is. Every answer of rows comes as JSON, CSV, NDJSON or an "
@@ -80,7 +81,8 @@ def operations() -> list[Operation]:
             "/api/v1/aggregate",
             "aggregates",
             f"{summary} The same parameters, as JSON.",
-            {**answers, **openapi.errors(RequestTimeout, TooLarge)},
+            {**answers, **openapi.errors(RequestTimeout, TooLarge, Unsupported)},
+            [ENCODING],
             body={JSON_TYPE: body},
         ),
         _list("/api/v1/last", "The newest point of each series.", lists.LastRequest, _last()),

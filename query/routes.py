@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -24,7 +23,8 @@ from query.shares import Shares
 from query.store import Store
 from query.tables import Table
 from query.window import AggregateRequest
-from service.errors import BadRequest, RequestTimeout, TooLarge
+from service.body import BodyLimits, read_body
+from service.errors import BadRequest
 
 
 class Routes:
@@ -38,7 +38,7 @@ class Routes:
         directory: Directory,
         shares: Shares,
         sender: Sender,
-        body_timeout_seconds: float,
+        body_limits: BodyLimits,
     ) -> None:
         self._servers = servers
         self._store = store
@@ -46,7 +46,7 @@ class Routes:
         self._directory = directory
         self._shares = shares
         self._sender = sender
-        self._body_timeout_seconds = body_timeout_seconds
+        self._body_limits = body_limits
 
     def table(self) -> list[web.RouteDef]:
         """What to add to the application's router."""
@@ -85,7 +85,7 @@ class Routes:
         if request.method == "POST":
             if request.query_string:
                 raise BadRequest("a POST has its parameters in its JSON body, not in the URL")
-            data = parameters.from_json(await self._body(request))
+            data = parameters.from_json(await read_body(request, self._body_limits))
         else:
             parameters.check_encoding(request.raw_path)
             data = parameters.from_query(model, request.query.items())
@@ -98,14 +98,3 @@ class Routes:
         parsed = parameters.parse(model, data, datetime.now(UTC))
         await self._servers.choose(parsed.consistency, parsed.position)
         return parsed, form
-
-    async def _body(self, request: web.Request) -> bytes:
-        try:
-            async with asyncio.timeout(self._body_timeout_seconds):
-                return await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            bound = f"{request.client_max_size} bytes (QUERY_MAX_BODY_BYTES)"
-            raise TooLarge(f"the body is larger than {bound}; ask for less in a request") from None
-        except TimeoutError:
-            seconds = f"{self._body_timeout_seconds:g} s (QUERY_BODY_TIMEOUT_SECONDS)"
-            raise RequestTimeout(f"the body did not arrive within {seconds}") from None

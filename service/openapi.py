@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from service import VERSION
+from service.body import DECODINGS
 from service.errors import HttpError, Unavailable, Unmet
 
 JsonSchema = dict[str, Any]
@@ -34,6 +35,15 @@ class Parameter:
     is_required: bool = False
     is_joined: bool = False
     """Whether a list is one text with commas, rather than the parameter repeated."""
+
+
+ENCODING = Parameter(
+    "Content-Encoding",
+    {"type": "string", "enum": ["identity", *DECODINGS]},
+    "how the body is compressed",
+    place="header",
+)
+"""Of what takes a body."""
 
 
 @dataclass(frozen=True, slots=True)

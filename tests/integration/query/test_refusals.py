@@ -127,7 +127,7 @@ async def test_bad_bodies_and_places(query: Query) -> None:
         (b'["cpu.user"]', 400, "not a JSON object"),
         (b'{"metric": {"a": "b"}}', 400, "metric: neither a text nor a list"),
         (b"[" * 100_000, 400, "not JSON"),
-        (b" " * 300_000, 413, "larger than 262144 bytes (QUERY_MAX_BODY_BYTES)"),
+        (b" " * 300_000, 413, "larger than 262144 bytes, decompressed (QUERY_MAX_BODY_BYTES)"),
     ):
         async with query.client.post(url, data=body) as response:
             assert response.status == status

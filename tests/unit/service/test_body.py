@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.body import DECODINGS
+from service.body import DECODINGS
 
 PLAIN = b"cpu,host=a usage=1.5\n" * 1000
 

@@ -9,11 +9,11 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import zstandard
 from aiohttp import web
 
-from ingest.budget import Hold
 from service.errors import BadRequest, RequestTimeout, TooLarge, Unsupported
 from service.settings import MEBIBYTES
 
@@ -21,7 +21,7 @@ OFF_LOOP_BYTES = 16 * 1024
 """A longer body is decompressed in a thread: 16 KiB may become 16 MiB, which take the loop's time."""
 
 DECOMPRESSORS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="decompress")
-"""Few, since what each makes is charged to the budget only when it is done."""
+"""Few, since what each makes is charged only when it is done."""
 
 ZSTD_WINDOW_BYTES = 8 * MEBIBYTES
 """The memory that a sender of zstd may ask for; RFC 9659 sets this bound for HTTP."""
@@ -37,6 +37,17 @@ class BodyLimits:
     """As it arrives, and decompressed."""
     timeout_seconds: float
     """From the head to the last byte."""
+    settings: str
+    """What the names of the settings that say so begin with: `INGEST` or `QUERY`."""
+    remedy: str
+    """What to do about a body that is too large."""
+
+
+class Charged(Protocol):
+    """What counts the bytes of a body as they come to be held, and may refuse them."""
+
+    def add(self, count: int) -> None:
+        """Count `count` bytes more."""
 
 
 def _gunzip(body: bytes, max_bytes: int) -> bytes:
@@ -82,14 +93,13 @@ DECODINGS: dict[str, Callable[[bytes, int], bytes]] = {
 """Each gives at most so many bytes of what it decodes, however much there is."""
 
 
-async def read_body(request: web.Request, limits: BodyLimits, hold: Hold) -> bytes:
-    """The request's body, plain, charged to `hold`.
+async def read_body(request: web.Request, limits: BodyLimits, hold: Charged | None = None) -> bytes:
+    """The request's body, plain, charged to `hold` where there is one. The server must leave bodies encoded.
 
     Raises `Unsupported` for an encoding not read here, `TooLarge` past the bound, `RequestTimeout` for a body
-    that does not arrive, `BadRequest` for one that is not what its encoding says, `Unavailable` when too much
-    is waiting already.
+    that does not arrive, `BadRequest` for one that is not what its encoding says, and what `hold` raises.
     """
-    encoding = request.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
+    encoding = ", ".join(request.headers.getall("Content-Encoding", [])).strip().lower() or "identity"
     if encoding != "identity" and encoding not in DECODINGS:
         raise Unsupported(
             f"Content-Encoding {encoding[:60]!r} is not read here, allowed are identity, {', '.join(DECODINGS)}"
@@ -109,11 +119,12 @@ async def read_body(request: web.Request, limits: BodyLimits, hold: Hold) -> byt
         raise BadRequest(f"the body is not valid {encoding}: {error}") from None
     if len(plain) > limits.max_bytes:
         raise _too_large(limits)
-    hold.add(len(plain))
+    if hold is not None:
+        hold.add(len(plain))
     return plain
 
 
-async def _receive(request: web.Request, limits: BodyLimits, hold: Hold) -> bytes:
+async def _receive(request: web.Request, limits: BodyLimits, hold: Charged | None) -> bytes:
     # Not a list of what arrives: a sender may make that byte by byte. And its value is no copy.
     body = io.BytesIO()
     try:
@@ -121,18 +132,17 @@ async def _receive(request: web.Request, limits: BodyLimits, hold: Hold) -> byte
             async for chunk in request.content.iter_any():
                 if body.tell() + len(chunk) > limits.max_bytes:
                     raise _too_large(limits)
-                hold.add(len(chunk))
+                if hold is not None:
+                    hold.add(len(chunk))
                 body.write(chunk)
     except TimeoutError:
-        raise RequestTimeout(
-            f"the body did not arrive within {limits.timeout_seconds:g} s (INGEST_BODY_TIMEOUT_SECONDS)"
-        ) from None
+        setting = f"{limits.settings}_BODY_TIMEOUT_SECONDS"
+        raise RequestTimeout(f"the body did not arrive within {limits.timeout_seconds:g} s ({setting})") from None
     return body.getvalue()
 
 
 def _too_large(limits: BodyLimits) -> TooLarge:
+    setting = f"{limits.settings}_MAX_BODY_BYTES"
     return TooLarge(
-        f"the body is larger than {limits.max_bytes} bytes, decompressed (INGEST_MAX_BODY_BYTES); "
-        "send it in smaller requests",
-        limit="INGEST_MAX_BODY_BYTES",
+        f"the body is larger than {limits.max_bytes} bytes, decompressed ({setting}); {limits.remedy}", limit=setting
     )
