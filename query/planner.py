@@ -185,8 +185,17 @@ def plan(request: AggregateRequest, fields: Sequence[FieldFact], state: State) -
         tuple(fields),
         tuple(pieces),
         _warnings(request, pieces, state),
-        ranking=None if request.ranking is None else plan(request.ranking, fields, state),
+        ranking=None if request.ranking is None else _ranking(request.ranking, fields, state, pieces),
     )
+
+
+def _ranking(request: AggregateRequest, fields: Sequence[FieldFact], state: State, pieces: Sequence[Piece]) -> Plan:
+    """The plan of what the curves of `pieces` are ordered by: all of them, also those that rollups alone have left."""
+    made = plan(request, fields, state)
+    if state.cut is None or request.order_by.fn in ROLLED_UP:
+        return made
+    left = [piece for piece in pieces if piece.rollup is not None and piece.start < state.cut]
+    return replace(made, pieces=(*made.pieces, *left))
 
 
 def telling_reach(plan: Plan, since: datetime) -> Plan:

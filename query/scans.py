@@ -124,9 +124,10 @@ class Scans:
         )
 
     def _parts(self, source: Source) -> sql.Composable:
-        """Every part that any source has: null where this one does not have it."""
+        """Every part that any source has, or a number needs: null where this one does not have it."""
         parts = []
-        for field, part in dict.fromkeys(one for source in self._shape.sources for one in source.parts):
+        of_sources = [one for source in self._shape.sources for one in source.parts]
+        for field, part in dict.fromkeys([*of_sources, *self._shape.needed]):
             has_it = (field, part) in source.parts
             computed = self._part(field, part, source) if has_it else sql.SQL(f"NULL::{PARTS[part].type}").format()
             parts.append(sql.SQL("{} AS {}").format(computed, alias(part, field)))

@@ -54,6 +54,11 @@ class Shape(NamedTuple):
     """Of the names of values, where another plan's are in the same statement."""
 
     @property
+    def needed(self) -> tuple[tuple[int, str], ...]:
+        """Of which field, by its place, the numbers need which part: no source has it where points are gone."""
+        return tuple(dict.fromkeys((value.field, part) for value in self.values for part in recipe(value.fn).parts))
+
+    @property
     def reached(self) -> tuple[int, ...]:
         """The places of the fields of which points before others matter, where the rows tell of that."""
         return tuple(dict.fromkeys(field for source in self.sources for field, part in source.parts if part in REACH))
@@ -62,7 +67,8 @@ class Shape(NamedTuple):
     def is_at_once(self) -> bool:
         """Whether all points of a window can be taken together, whichever their series: then that is less work."""
         is_one = len(self.sources) == 1 and not self.by and not self.tells_reach
-        return is_one and all(recipe(value.fn).at_once is not None for value in self.values)
+        has_all = is_one and set(self.needed) <= set(self.sources[0].parts)
+        return has_all and all(recipe(value.fn).at_once is not None for value in self.values)
 
     def name(self, name: str, number: int | None = None) -> str:
         """What a value is called."""

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.query.conftest import Database, Query
-from tests.integration.query.reference import Ask, Point, assert_same, expected
+from tests.integration.query.conftest import Database, Query, ServeQuery
+from tests.integration.query.reference import Ask, Point, Row, assert_same, expected
 from tests.integration.query.rolled import WIDTHS, Part, Range, roll_up
 
 START = datetime(2026, 3, 27, tzinfo=UTC)
@@ -232,6 +234,73 @@ async def test_points_that_are_gone(query: Query, stored: Database) -> None:
     assert answer["warnings"] == [f"{before}what is older comes from rollups, whose buckets do not fit the whole range"]
     answer = await query.aggregate(**ask(step="5m", end=at(1200)).parameters("m"))
     assert (answer["series"], answer["source"]) == ([], [])
+
+
+def lacking(rows: list[Row], *places: int) -> list[Row]:
+    """The rows with null for the numbers in these places."""
+    return [
+        (tags, start, tuple(None if place in places else one for place, one in enumerate(numbers)))
+        for tags, start, numbers in rows
+    ]
+
+
+async def test_what_rollups_lack_of_points_that_are_gone(query: Query, stored: Database) -> None:
+    """A range of which only rollups are left is answered with what they have, null beside it, and a warning."""
+    points = fleet()
+    stored.store("m", points)
+    roll_up(stored.url, "m", both(fields=("x",)))
+    stored.execute("DELETE FROM points.m WHERE time < %s", at(1800))
+    stored.execute("UPDATE catalog.retention SET retained = NULL, dropped_before = %s", at(1800))
+    before = "points before 2026-03-28T06:00:00Z are no longer kept: "
+    for by, step in product(((), ("host",)), (None, "1h")):
+        gone = ask(fields=("x",), by=by, step=step, end=at(1200))
+        for fn in ("first", "last", "stddev", "median", "p90", "rate", "increase", "delta"):
+            wanted = replace(gone, fns=("max", fn))
+            answer = await query.aggregate(**wanted.parameters("m"))
+            assert_same(answer, lacking(expected(points, wanted), 1))
+            assert answer["warnings"] == [f"{before}{fn} cannot be had of them"]
+        wanted = replace(gone, fields=("x", "y"), fns=("max",))
+        answer = await query.aggregate(**wanted.parameters("m"))
+        assert_same(answer, lacking(expected(points, wanted), 1))
+        assert answer["warnings"] == [
+            f"{before}what is older comes from rollups, whose buckets do not fit the whole range"
+        ]
+
+
+async def test_series_whose_points_are_gone_come_last(query: Query, stored: Database) -> None:
+    """Where they are ordered by what rollups do not have, they have no value over the range."""
+    points = fleet()
+    stored.store("m", points)
+    roll_up(stored.url, "m", both())
+    stored.execute("DELETE FROM points.m WHERE time < %s OR series_id = 1", at(1800))
+    stored.execute("UPDATE catalog.retention SET retained = NULL, dropped_before = %s", at(1800))
+    for end, order, step in product((at(1800), at(2400)), ("asc", "desc"), (None, "2h")):
+        wanted = ask(fields=("x",), fns=("count", "last"), step=step, end=end, order=order, order_by=("last", "x"))
+        answer = await query.aggregate(**wanted.parameters("m"))
+        kept = expected([point for point in points if point.time >= at(1800) and point.tag("host") != "a"], wanted)
+        ranked = list(dict.fromkeys(tags[0] for tags, _, _ in kept))
+        assert [one["tags"]["host"] for one in answer["series"]] == [*ranked, *sorted(set("abc") - set(ranked))]
+        first = await query.aggregate(**replace(wanted, limit=1).parameters("m"))
+        assert first["series"] == answer["series"][:1]
+
+
+async def test_windows_whose_points_are_gone_are_computed_by_themselves(
+    database: str, stored: Database, serve_query: ServeQuery
+) -> None:
+    """Where the others are kept, what rollups lack of these is still no more than null."""
+    query = await serve_query(database, cache_min_seconds=0)
+    await query.until_ready()
+    await query.until_keeping()
+    points = fleet()
+    stored.store("m", points)
+    roll_up(stored.url, "m", both())
+    stored.execute("UPDATE catalog.retention SET retained = NULL, dropped_before = %s", at(1800))
+    for fns in (("count", "last"), ("count", "p90"), ("count", "increase")):
+        wanted = ask(fns=fns, step="2h").parameters("m")
+        answer = await query.aggregate(**wanted)
+        assert answer["series"][0]["points"][0][2] is None
+        assert await query.aggregate(**wanted) == answer
+    assert await query.counted("query_cache_requests_total", outcome="partial") == 3
 
 
 async def test_points_that_may_be_gone_without_rollups(query: Query, stored: Database) -> None:
