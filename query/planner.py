@@ -302,10 +302,10 @@ def _named(request: AggregateRequest, field: FieldFact, state: State) -> Rollup:
 
 def _warnings(request: AggregateRequest, pieces: Sequence[Piece], state: State) -> tuple[str, ...]:
     """What an answer has to tell that it cannot hold."""
-    if request.resolution != "auto" or state.raw_from is None or request.start >= state.raw_from:
+    if request.resolution not in ("auto", RAW) or state.raw_from is None or request.start >= state.raw_from:
         return ()
     before = f"points before {written(state.raw_from)} are no longer kept"
-    if state.cut is None:
+    if state.cut is None or request.resolution == RAW:
         return (f"{before}, and some of them may be gone",)
     if lost := [fn for fn in request.fn if fn not in ROLLED_UP]:
         return (f"{before}: {', '.join(lost)} cannot be had of them",)

@@ -234,6 +234,9 @@ async def test_points_that_are_gone(query: Query, stored: Database) -> None:
     assert answer["warnings"] == [f"{before}what is older comes from rollups, whose buckets do not fit the whole range"]
     answer = await query.aggregate(**ask(step="5m", end=at(1200)).parameters("m"))
     assert (answer["series"], answer["source"]) == ([], [])
+    answer = await query.aggregate(**ask(step="2h", start=at(1201), resolution="raw").parameters("m"))
+    assert_same(answer, expected(kept, ask(step="2h", start=at(1800))))
+    assert answer["warnings"] == [f"{before.removesuffix(': ')}, and some of them may be gone"]
 
 
 def lacking(rows: list[Row], *places: int) -> list[Row]:

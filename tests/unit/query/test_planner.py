@@ -111,6 +111,16 @@ def test_before_the_points_rollups_are_read() -> None:
     assert planned(state).warnings == ()
 
 
+def test_of_points_alone_some_may_be_gone() -> None:
+    """Rollups that stand for them do not matter to who asks for the points; one by its name has all that it has."""
+    state = State(rollups(USER, IDLE), NOW - 10 * HOUR)
+    made = planned(state, resolution="raw")
+    assert scans(made) == [("raw", "sum0 count0 sum1 count1")]
+    assert made.warnings == ("points before 2026-11-21T14:00:00Z are no longer kept, and some of them may be gone",)
+    assert planned(state, resolution="raw", start="-10h").warnings == ()
+    assert planned(state, resolution="1h").warnings == ()
+
+
 def test_curves_have_a_plan_for_their_order() -> None:
     """Its sources are told too."""
     made = planned(State(rollups(USER, IDLE)), fn="max,min", step="1m", by="host", limit=3, order_by="min(cpu.idle)")
