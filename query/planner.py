@@ -2,7 +2,7 @@
 
 Where a metric may mean fields of several measurements, the one with the longest name is meant. Functions whose parts
 rollups keep are read as `composition` says. The others need the points: when any of them is asked for, the points
-are read once for all functions, and rollups serve what is older than the points.
+are read once for all functions, unless some are gone: then rollups serve what they can.
 """
 
 from __future__ import annotations
@@ -233,16 +233,17 @@ def _composed(request: AggregateRequest, fields: Sequence[FieldFact], state: Sta
     points = _points(request, state)
     is_gone = state.cut is not None and request.start < state.cut
     candidates = state.rollups if is_gone or _saves_by_rollups(request) else ()
-    # Points that must be read anyway serve every function.
-    composed_end = points[0].start if others and points else request.end
+    # Points that must be read anyway serve every function; where some are gone, rollups have more of those they keep.
+    composed = kept if is_gone or not others else []
+    of_points = [part for part in (*kept, *others) if part not in composed]
     scans: dict[Stretch, list[tuple[int, str]]] = {}
     for place, field in enumerate(fields):
-        if kept and request.start < composed_end:
+        if composed:
             rollups = [rollup for rollup in candidates if field.id in rollup.fields]
-            for stretch in compose(request.start, composed_end, request.windows, rollups, state.cut):
-                scans.setdefault(stretch, []).extend((place, part) for part in kept)
-        for stretch in points if others else []:
-            scans.setdefault(stretch, []).extend((place, part) for part in (*kept, *others))
+            for stretch in compose(request.start, request.end, request.windows, rollups, state.cut):
+                scans.setdefault(stretch, []).extend((place, part) for part in composed)
+        for stretch in points if of_points else []:
+            scans.setdefault(stretch, []).extend((place, part) for part in of_points)
     pieces = [Piece(one.start, one.end, one.rollup, tuple(wanted)) for one, wanted in scans.items()]
     if PERCENTILES in parts_of(request.fn):
         together = tuple((place, PERCENTILES) for place in range(len(fields)))

@@ -270,6 +270,23 @@ async def test_what_rollups_lack_of_points_that_are_gone(query: Query, stored: D
         ]
 
 
+async def test_a_window_of_which_some_points_are_gone(query: Query, stored: Database) -> None:
+    """Rollups have all of it, also when a function beside those that they keep has but a part."""
+    points = fleet()
+    stored.store("m", points)
+    roll_up(stored.url, "m", both())
+    stored.execute("DELETE FROM points.m WHERE time < %s", at(1815.5))
+    stored.execute("UPDATE catalog.retention SET retained = NULL, dropped_before = %s", at(1815.5))
+    kept = [point for point in points if point.time >= at(1815.5)]
+    for step in (None, "1h"):
+        wanted = ask(fields=("x",), fns=("max", "sum", "count", "last", "p90", "stddev"), step=step)
+        answer = await query.aggregate(**wanted.parameters("m"))
+        lasts = {row[:2]: row[2] for row in expected(kept, wanted)}
+        rows = [(*row[:2], (*row[2][:3], *lasts.get(row[:2], (None,) * 6)[3:])) for row in expected(points, wanted)]
+        assert_same(answer, rows)
+        assert answer["warnings"][0].endswith("are no longer kept: last, p90, stddev cannot be had of them")
+
+
 async def test_series_whose_points_are_gone_come_last(query: Query, stored: Database) -> None:
     """Where they are ordered by what rollups do not have, they have no value over the range."""
     points = fleet()

@@ -99,14 +99,11 @@ def test_points_that_must_be_read_serve_every_function() -> None:
 
 
 def test_before_the_points_rollups_are_read() -> None:
-    """And after them the points, where any function needs them."""
+    """And after them the points, for the functions that need them."""
     state = State(rollups(USER, IDLE), NOW - 10 * HOUR)
     made = planned(state, fn="max,last", match="host=a")
-    assert scans(made) == [("cpu_1h", "max0 max1"), ("raw", "max0 last0 last_time0 max1 last1 last_time1")]
-    assert [(piece.start, piece.end) for piece in made.pieces] == [
-        (NOW - 24 * HOUR, NOW - 10 * HOUR),
-        (NOW - 10 * HOUR, NOW),
-    ]
+    assert scans(made) == [("cpu_1h", "max0 max1"), ("raw", "last0 last_time0 last1 last_time1")]
+    assert [(piece.start, piece.end) for piece in made.pieces] == [(NOW - 24 * HOUR, NOW), (NOW - 10 * HOUR, NOW)]
     assert made.warnings == ("points before 2026-11-21T14:00:00Z are no longer kept: last cannot be had of them",)
     assert planned(state).warnings == ()
 
