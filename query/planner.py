@@ -16,7 +16,7 @@ from typing import NamedTuple
 from query.composition import Rollup, Stretch, can_help, compose, straddled
 from query.facts import FieldFact
 from query.functions import MOST_HELD, PARTS, PERCENTILES, REACH, ROLLED_UP, fraction, parts_of
-from query.ranges import whole, without
+from query.ranges import Range, whole, without
 from query.times import shortened, written
 from query.window import AggregateRequest, Measure
 from service.errors import BadRequest
@@ -308,11 +308,18 @@ def _warnings(request: AggregateRequest, pieces: Sequence[Piece], state: State) 
     before = f"points before {written(state.raw_from)} are no longer kept"
     if state.cut is None or request.resolution == RAW:
         return (f"{before}, and some of them may be gone",)
-    if lost := [fn for fn in request.fn if fn not in ROLLED_UP]:
-        return (f"{before}: {', '.join(lost)} cannot be had of them",)
+    lost = [fn for fn in request.fn if fn not in ROLLED_UP]
+    told = [f"{before}: {', '.join(lost)} cannot be had of them"] if lost else []
     gone = (request.start, min(request.end, state.raw_from))
-    for place in range(len(request.metric)):
-        read = [(piece.start, piece.end) for piece in pieces if any(one == place for one, _ in piece.parts)]
-        if without([gone], read):
-            return (f"{before}: what is older comes from rollups, whose buckets do not fit the whole range",)
-    return ()
+    if len(lost) < len(request.fn) and not _is_read(gone, len(request.metric), pieces):
+        told.append(f"{before}: what is older comes from rollups, whose buckets do not fit the whole range")
+    return tuple(told)
+
+
+def _is_read(gone: Range, fields: int, pieces: Sequence[Piece]) -> bool:
+    """Whether all of a range is read of each field, from rollups since its points are gone."""
+    read = [
+        [(piece.start, piece.end) for piece in pieces if any(field == place for field, _ in piece.parts)]
+        for place in range(fields)
+    ]
+    return not any(without([gone], ranges) for ranges in read)

@@ -17,6 +17,8 @@ START = datetime(2026, 3, 27, tzinfo=UTC)
 DAYS = 4
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
+UNFIT = "what is older comes from rollups, whose buckets do not fit the whole range"
+"""What an answer warns of, after which points are gone."""
 EVER: tuple[Range, ...] = ((START - 400 * DAYS * HOUR, START + 400 * DAYS * HOUR),)
 
 
@@ -231,7 +233,7 @@ async def test_points_that_are_gone(query: Query, stored: Database) -> None:
             assert (point[2] is None) is (datetime.fromisoformat(point[0]) < at(1800))
     answer = await query.aggregate(**ask(step="5m", end=at(2400)).parameters("m"))
     assert_same(answer, expected(points, ask(step="5m", start=at(1800), end=at(2400))))
-    assert answer["warnings"] == [f"{before}what is older comes from rollups, whose buckets do not fit the whole range"]
+    assert answer["warnings"] == [f"{before}{UNFIT}"]
     answer = await query.aggregate(**ask(step="5m", end=at(1200)).parameters("m"))
     assert (answer["series"], answer["source"]) == ([], [])
     answer = await query.aggregate(**ask(step="2h", start=at(1201), resolution="raw").parameters("m"))
@@ -262,12 +264,12 @@ async def test_what_rollups_lack_of_points_that_are_gone(query: Query, stored: D
             answer = await query.aggregate(**wanted.parameters("m"))
             assert_same(answer, lacking(expected(points, wanted), 1))
             assert answer["warnings"] == [f"{before}{fn} cannot be had of them"]
+            answer = await query.aggregate(**replace(wanted, start=at(3)).parameters("m"))
+            assert answer["warnings"] == [f"{before}{fn} cannot be had of them", f"{before}{UNFIT}"]
         wanted = replace(gone, fields=("x", "y"), fns=("max",))
         answer = await query.aggregate(**wanted.parameters("m"))
         assert_same(answer, lacking(expected(points, wanted), 1))
-        assert answer["warnings"] == [
-            f"{before}what is older comes from rollups, whose buckets do not fit the whole range"
-        ]
+        assert answer["warnings"] == [f"{before}{UNFIT}"]
 
 
 async def test_a_window_of_which_some_points_are_gone(query: Query, stored: Database) -> None:
