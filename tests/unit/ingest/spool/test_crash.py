@@ -27,7 +27,8 @@ while True:
     number += 1
     body = (b"cpu,host=web usage=%d\\n" % number) * (int(sys.argv[2]) // 20)
     entry = store.append([Request("influx", 1, number, number, number, number, body)])
-    print(entry.path, number, flush=True)
+    sys.stdout.write(f"{entry.path} {number}\\n")  # at once, also where output is not buffered
+    sys.stdout.flush()
 """
 
 
