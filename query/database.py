@@ -143,13 +143,14 @@ class Database:
         self._instruments.statement_seconds.labels(name).observe(time.perf_counter() - began)
 
     async def _given_back(self, connection: Connection) -> None:
-        """Give a connection back to the pool, which takes one at a time.
+        """Give a connection back to the pool, which takes one at a time, and hands it to who waits for one.
 
         Who is cancelled while it waits for that would take the connection and its place along: so a task of its own
-        waits, where there is a wait.
+        waits, where there may be a wait. Who waits for a connection is one, when it has just given up.
         """
-        returned = self._pool.putconn(connection)
-        await (asyncio.shield(returned) if self._pool._lock.locked() else returned)
+        pool, returned = self._pool, self._pool.putconn(connection)
+        may_wait = pool._waiting or pool._lock.locked() or pool._lock._waiters
+        await (asyncio.shield(returned) if may_wait else returned)
 
     async def _told(self, connection: Connection, planned: Planned) -> None:
         """Tell the server how to plan what comes next, where it does otherwise."""

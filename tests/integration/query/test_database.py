@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import tomllib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -221,6 +222,30 @@ async def test_a_client_that_leaves_while_its_connection_is_given_back(database:
             await asked
         server._pool._lock.release()
         assert await server.fetch("points", "SELECT count(*) FROM points.cpu") == [(1,)]
+
+
+async def test_two_clients_leave_of_whom_one_would_have_the_others_connection(database: str, stored: Database) -> None:
+    """Whichever of their steps they have come to: the pool has the connection again."""
+    settings = QuerySettings(database_url=SecretStr(database), connections=1, wait_seconds=1)
+    server = Server("primary", settings.database_url, settings, Instruments(CollectorRegistry()), lambda: None)
+
+    async def steps(count: int) -> None:
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    async with server.running():
+        await stored.until(lambda: server.watch.not_ready is None)
+        for before, after in itertools.product(range(6), range(1, 6)):
+            connection = await server._pool.getconn()
+            waiting = asyncio.create_task(server.fetch("points", "SELECT 1"))
+            await stored.until(lambda: server._pool.get_stats()["requests_waiting"] == 1)
+            waiting.cancel()
+            await steps(before)
+            returning = asyncio.create_task(server._given_back(connection))
+            await steps(after)
+            returning.cancel()
+            await asyncio.gather(waiting, returning, return_exceptions=True)
+            assert await server.fetch("points", "SELECT 1") == [(1,)]
 
 
 async def test_a_statement_that_takes_too_long(database: str, stored: Database, serve_query: ServeQuery) -> None:
