@@ -257,7 +257,13 @@ class Request(BaseModel):
 
 
 def check_encoding(url: str) -> None:
-    """Raise `BadRequest` for a URL whose percent-encoded bytes are no text: they would be read as another."""
+    """Raise `BadRequest` for a URL of which a part would be taken for another, or not at all.
+
+    That is what is percent-encoded and no text; and what stands after a #, which no client sends unless it forgot to
+    encode it.
+    """
+    if "#" in url:
+        raise BadRequest("a # in a URL ends its parameters; allowed: %23 in its place")
     if not _is_text(url):
         path, _, query = url.partition("?")
         wrong = next(part for part in (path, *query.split("&")) if not _is_text(part))

@@ -251,6 +251,13 @@ def test_what_is_percent_encoded_and_no_utf_8_is_refused(url: str, part: str) ->
     assert refusal.value.message.startswith(repr(part))
 
 
+@pytest.mark.parametrize("url", ["/a?metric=cpu.user&match=host=web#1&fn=max", "/a#?metric=cpu.user", "/a?b=1#"])
+def test_what_stands_after_a_number_sign_is_not_left_out(url: str) -> None:
+    """It would be taken for no part of the question, which others would be the answer to."""
+    with pytest.raises(BadRequest, match="allowed: %23 in its place"):
+        check_encoding(url)
+
+
 def test_a_metric_is_required() -> None:
     """Without a metric there is nothing to aggregate."""
     with pytest.raises(BadRequest, match=r"metric: required; allowed: measurement\.field"):
