@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack, aclosing
 from aiohttp import web
 
 from query import compression
+from query.assumptions import begun
 from query.compression import LEAST_BYTES, Compressor
 from query.formats import Format
 from query.holding import Held, Holding
@@ -83,7 +84,8 @@ class Sender:
         """An answer sent as its rows are read."""
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(aclosing(table.batches))
-            pieces = await opened.enter_async_context(aclosing(_encoded(table.batches, encoder)))
+            batches = await begun(table.batches)  # what was never begun would not close what it is made of
+            pieces = await opened.enter_async_context(aclosing(_encoded(batches, encoder)))
             held, of_all = bytearray(), opened.enter_context(self._holding.one())
             is_whole = await _gathered(pieces, held, lambda count: count < LEAST_BYTES)
             if coding is not None and not is_whole:
