@@ -9,7 +9,7 @@ from query.directory import COLUMNS
 from query.newest import SERIES
 from query.parameters import Request
 from query.points import PointsRequest
-from query.sending import CACHE
+from query.sending import CACHE, WARNING
 from query.servers import SERVER
 from query.tables import Column, Kind
 from query.window import AggregateRequest
@@ -70,7 +70,8 @@ def document() -> JsonSchema:
 
 def operations() -> list[Operation]:
     """Everything that the service answers."""
-    answers = {200: _rows(_aggregate(), CACHING), 304: KNOWN, **REFUSALS, **openapi.errors(NotFound)}
+    told = {**CACHING, WARNING: "what the answer cannot hold: points that are no longer kept"}
+    answers = {200: _rows(_aggregate(), told), 304: KNOWN, **REFUSALS, **openapi.errors(NotFound)}
     summary = "Functions of metrics of one measurement, over windows of time."
     body = openapi.schema_of(AggregateRequest)
     body["properties"][parameters.FORMAT] = {**FORMAT.schema, "description": FORMAT.description}

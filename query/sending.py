@@ -33,6 +33,8 @@ log = logs.get(__name__)
 
 CACHE = "Tidemark-Cache"
 """The header that says how much of an answer was there already."""
+WARNING = "Tidemark-Warning"
+"""The header that says what an answer cannot hold, for the formats that have no place for it."""
 SLICE_BYTES = 64 * 1024
 """How much is sent at a time: a client has its timeout for each."""
 
@@ -55,6 +57,8 @@ class Sender:
         """The answer to a request, sent. Raises what the table's rows raise, unless some of it has been sent."""
         coding = compression.choose(listed(request.headers.getall("Accept-Encoding", [])))
         headers = {"Vary": "Accept, Accept-Encoding", **_caching(form, table)}
+        if table.warnings:
+            headers[WARNING] = "; ".join(table.warnings)
         if _is_known(request, headers.get("ETag")):
             self._count_reuse(table)
             await table.batches.aclose()

@@ -66,7 +66,8 @@ class Store:
         document = answers.AggregateDocument(plan)
         tag = None if reused.tag is None else answers.tag(plan, document, reused.tag)
         batches = self._bounded(plan, reused.batches)
-        return Table(partial(answers.columns, plan), batches, document, tag=tag, reuse=reused.outcome)
+        columns, outcome = partial(answers.columns, plan), reused.outcome
+        return Table(columns, batches, document, tag=tag, reuse=outcome, warnings=plan.warnings)
 
     async def _reused(self, plan: Plan, state: State, assumed: Assumption | None) -> Reused:
         """The rows of a plan, from what was kept as far as that goes."""

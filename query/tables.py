@@ -115,6 +115,8 @@ class Table:
     """What of it was there already: `reuse.Outcome`; None where nothing ever is."""
     items: bytes | None = None
     """The list that is in its JSON document, where that is there already; the batches have the same rows."""
+    warnings: Sequence[str] = ()
+    """What it cannot hold, in ASCII."""
 
 
 class ListDocument:

@@ -239,6 +239,10 @@ async def test_points_that_are_gone(query: Query, stored: Database) -> None:
     answer = await query.aggregate(**ask(step="2h", start=at(1201), resolution="raw").parameters("m"))
     assert_same(answer, expected(kept, ask(step="2h", start=at(1800))))
     assert answer["warnings"] == [f"{before.removesuffix(': ')}, and some of them may be gone"]
+    for form in ("json", "csv", "ndjson", "arrow"):
+        body = ask(step="2h", start=at(1201), fns=("last", "avg")).parameters("m") | {"format": form}
+        async with query.client.post(f"{query.url}/api/v1/aggregate", json=body) as response:
+            assert response.headers["Tidemark-Warning"] == f"{before}last cannot be had of them; {before}{UNFIT}"
 
 
 def lacking(rows: list[Row], *places: int) -> list[Row]:
