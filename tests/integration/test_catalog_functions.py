@@ -282,7 +282,7 @@ def test_a_new_field_and_a_reader_of_the_view_never_wait_for_each_other(
 ) -> None:
     """Both take the view before its table: whoever comes first goes first, and nobody is made a victim."""
     ensure_fields(ingest, "m", ["a"])
-    outcomes: list[object] = []
+    outcomes: dict[str, object] = {}
 
     def run(statement: str) -> threading.Thread:
         """Run a statement until it waits for a lock."""
@@ -290,7 +290,7 @@ def test_a_new_field_and_a_reader_of_the_view_never_wait_for_each_other(
         def work() -> None:
             with psycopg.connect(database, autocommit=True) as connection:
                 pids.append(connection.info.backend_pid)
-                outcomes.append(connection.execute(statement.encode()).statusmessage)
+                outcomes[statement] = connection.execute(statement.encode()).statusmessage
 
         pids: list[int] = []
         thread = threading.Thread(target=work)
@@ -301,10 +301,11 @@ def test_a_new_field_and_a_reader_of_the_view_never_wait_for_each_other(
 
     with psycopg.connect(database) as holder:
         holder.execute("LOCK TABLE points.m IN ACCESS EXCLUSIVE MODE")
-        waiting = [run("SELECT catalog.make_fields('m', '{b}', 10, 10)"), run("SELECT * FROM metrics.m")]
+        making, reading = "SELECT catalog.make_fields('m', '{b}', 10, 10)", "SELECT * FROM metrics.m"
+        waiting = [run(making), run(reading)]
     for thread in waiting:
         thread.join()
-    assert outcomes == ["SELECT 1", "SELECT 0"]
+    assert outcomes == {making: "SELECT 1", reading: "SELECT 0"}
 
 
 def test_the_epoch_tells_one_catalog_from_another(ingest: psycopg.Connection, owner: psycopg.Connection) -> None:
