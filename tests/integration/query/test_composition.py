@@ -1,55 +1,14 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import product
-from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.query.conftest import Database, Query, ServeQuery
-from tests.integration.query.reference import Ask, Point, Row, assert_same, expected
+from tests.integration.query.conftest import Database, Query
+from tests.integration.query.fleet import DAYS, EVER, HOUR, START, ask, at, both, fleet
+from tests.integration.query.reference import Ask, Point, assert_same, expected
 from tests.integration.query.rolled import WIDTHS, Part, Range, roll_up
-
-START = datetime(2026, 3, 27, tzinfo=UTC)
-"""Two days before clocks change in Europe."""
-DAYS = 4
-HOUR = timedelta(hours=1)
-MINUTE = timedelta(minutes=1)
-UNFIT = "what is older comes from rollups, whose buckets do not fit the whole range"
-"""What an answer warns of, after which points are gone."""
-EVER: tuple[Range, ...] = ((START - 400 * DAYS * HOUR, START + 400 * DAYS * HOUR),)
-
-
-def at(minutes: float) -> datetime:
-    """Some minutes after START."""
-    return START + minutes * MINUTE
-
-
-def fleet(days: float = DAYS, every: float = 7) -> list[Point]:
-    """Three hosts' points of two fields, some minutes apart, with gaps of their own."""
-    return [
-        Point(
-            (("host", host), ("region", "eu" if host < "c" else "us")),
-            at(minute + rank),
-            {"x": float((minute * 31 + rank * 17) % 101 - 20)} | ({"y": minute / 7} if minute % 3 else {}),
-        )
-        for rank, host in enumerate("abc")
-        for minute in range(0, int(days * 24 * 60), int(every))
-        if minute // 300 % 5 != rank
-    ]
-
-
-def ask(**changes: Any) -> Ask:
-    """The five functions of both fields, by host and hour over all the time."""
-    given: dict[str, Any] = {"fields": ("x", "y"), "fns": ("avg", "min", "max", "sum", "count"), "by": ("host",)}
-    return Ask(**given | {"start": START, "end": at(DAYS * 24 * 60), "step": "1h"} | changes)
-
-
-def both(*valid: Range, fields: tuple[str, ...] = ("x", "y")) -> list[Part]:
-    """One rollup of each width, valid in these times."""
-    return [Part(size, 1, fields, valid or EVER) for size in WIDTHS]
 
 
 async def check(query: Query, points: list[Point], wanted: Ask, *source: str) -> None:
@@ -203,141 +162,6 @@ async def test_a_rollup_that_cannot_answer_is_refused(query: Query, stored: Data
         refusal = await query.refused(**ask(**changes).parameters("m"))
         assert refusal["parameter"] == "resolution"
         assert words in refusal["message"]
-
-
-async def test_points_that_are_gone(query: Query, stored: Database) -> None:
-    """Before the points that are kept, rollups alone answer, in buckets that are whole; a warning says what is lost."""
-    points = fleet()
-    stored.store("m", points)
-    roll_up(stored.url, "m", both())
-    stored.execute("DELETE FROM points.m WHERE time < %s", at(1800))
-    stored.store("m", [Point((("host", "a"),), at(1000.5), {"x": 1e9, "y": 1e9})])  # late, and in no refresh any more
-    stored.execute("UPDATE catalog.retention SET retained = NULL, dropped_before = %s", at(1800))
-    answer = await query.aggregate(**(wanted := ask(step="2h")).parameters("m"))
-    assert "warnings" not in answer
-    assert_same(answer, expected(points, wanted))
-    answer = await query.aggregate(**(wanted := ask(step="2h", match=(("host", "=", "a"),))).parameters("m"))
-    assert_same(answer, expected(points, wanted))
-    kept = [point for point in points if point.time >= at(1800)]
-    before = "points before 2026-03-28T06:00:00Z are no longer kept: "
-    for fns in (("last",), ("median", "p5"), ("rate",)):
-        answer = await query.aggregate(**(wanted := ask(step="2h", fns=fns)).parameters("m"))
-        assert answer["warnings"] == [f"{before}{', '.join(fns)} cannot be had of them"]
-        assert_same(answer, expected(kept, ask(step="2h", fns=fns, start=at(1800))))
-    answer = await query.aggregate(**ask(step="2h", fns=("count", "last")).parameters("m"))
-    assert answer["warnings"] == [f"{before}last cannot be had of them"]
-    counts = {tuple(row[:2]): row[2][0] for row in expected(points, ask(step="2h", fns=("count",), fields=("x",)))}
-    for series in answer["series"]:
-        for point in series["points"]:
-            assert point[1] == counts[(series["tags"]["host"],), datetime.fromisoformat(point[0])]
-            assert (point[2] is None) is (datetime.fromisoformat(point[0]) < at(1800))
-    answer = await query.aggregate(**ask(step="5m", end=at(2400)).parameters("m"))
-    assert_same(answer, expected(points, ask(step="5m", start=at(1800), end=at(2400))))
-    assert answer["warnings"] == [f"{before}{UNFIT}"]
-    answer = await query.aggregate(**ask(step="5m", end=at(1200)).parameters("m"))
-    assert (answer["series"], answer["source"]) == ([], [])
-    answer = await query.aggregate(**ask(step="2h", start=at(1201), resolution="raw").parameters("m"))
-    assert_same(answer, expected(kept, ask(step="2h", start=at(1800))))
-    assert answer["warnings"] == [f"{before.removesuffix(': ')}, and some of them may be gone"]
-    for form in ("json", "csv", "ndjson", "arrow"):
-        body = ask(step="2h", start=at(1201), fns=("last", "avg")).parameters("m") | {"format": form}
-        async with query.client.post(f"{query.url}/api/v1/aggregate", json=body) as response:
-            assert response.headers["Tidemark-Warning"] == f"{before}last cannot be had of them; {before}{UNFIT}"
-
-
-def lacking(rows: list[Row], *places: int) -> list[Row]:
-    """The rows with null for the numbers in these places."""
-    return [
-        (tags, start, tuple(None if place in places else one for place, one in enumerate(numbers)))
-        for tags, start, numbers in rows
-    ]
-
-
-async def test_what_rollups_lack_of_points_that_are_gone(query: Query, stored: Database) -> None:
-    """A range of which only rollups are left is answered with what they have, null beside it, and a warning."""
-    points = fleet()
-    stored.store("m", points)
-    roll_up(stored.url, "m", both(fields=("x",)))
-    stored.execute("DELETE FROM points.m WHERE time < %s", at(1800))
-    stored.execute("UPDATE catalog.retention SET retained = NULL, dropped_before = %s", at(1800))
-    before = "points before 2026-03-28T06:00:00Z are no longer kept: "
-    for by, step in product(((), ("host",)), (None, "1h")):
-        gone = ask(fields=("x",), by=by, step=step, end=at(1200))
-        for fn in ("first", "last", "stddev", "median", "p90", "rate", "increase", "delta"):
-            wanted = replace(gone, fns=("max", fn))
-            answer = await query.aggregate(**wanted.parameters("m"))
-            assert_same(answer, lacking(expected(points, wanted), 1))
-            assert answer["warnings"] == [f"{before}{fn} cannot be had of them"]
-            answer = await query.aggregate(**replace(wanted, start=at(3)).parameters("m"))
-            assert answer["warnings"] == [f"{before}{fn} cannot be had of them", f"{before}{UNFIT}"]
-        wanted = replace(gone, fields=("x", "y"), fns=("max",))
-        answer = await query.aggregate(**wanted.parameters("m"))
-        assert_same(answer, lacking(expected(points, wanted), 1))
-        assert answer["warnings"] == [f"{before}{UNFIT}"]
-
-
-async def test_a_window_of_which_some_points_are_gone(query: Query, stored: Database) -> None:
-    """Rollups have all of it, also when a function beside those that they keep has but a part."""
-    points = fleet()
-    stored.store("m", points)
-    roll_up(stored.url, "m", both())
-    stored.execute("DELETE FROM points.m WHERE time < %s", at(1815.5))
-    stored.execute("UPDATE catalog.retention SET retained = NULL, dropped_before = %s", at(1815.5))
-    kept = [point for point in points if point.time >= at(1815.5)]
-    for step in (None, "1h"):
-        wanted = ask(fields=("x",), fns=("max", "sum", "count", "last", "p90", "stddev"), step=step)
-        answer = await query.aggregate(**wanted.parameters("m"))
-        lasts = {row[:2]: row[2] for row in expected(kept, wanted)}
-        rows = [(*row[:2], (*row[2][:3], *lasts.get(row[:2], (None,) * 6)[3:])) for row in expected(points, wanted)]
-        assert_same(answer, rows)
-        assert answer["warnings"][0].endswith("are no longer kept: last, p90, stddev cannot be had of them")
-
-
-async def test_series_whose_points_are_gone_come_last(query: Query, stored: Database) -> None:
-    """Where they are ordered by what rollups do not have, they have no value over the range."""
-    points = fleet()
-    stored.store("m", points)
-    roll_up(stored.url, "m", both())
-    stored.execute("DELETE FROM points.m WHERE time < %s OR series_id = 1", at(1800))
-    stored.execute("UPDATE catalog.retention SET retained = NULL, dropped_before = %s", at(1800))
-    for end, order, step in product((at(1800), at(2400)), ("asc", "desc"), (None, "2h")):
-        wanted = ask(fields=("x",), fns=("count", "last"), step=step, end=end, order=order, order_by=("last", "x"))
-        answer = await query.aggregate(**wanted.parameters("m"))
-        kept = expected([point for point in points if point.time >= at(1800) and point.tag("host") != "a"], wanted)
-        ranked = list(dict.fromkeys(tags[0] for tags, _, _ in kept))
-        assert [one["tags"]["host"] for one in answer["series"]] == [*ranked, *sorted(set("abc") - set(ranked))]
-        first = await query.aggregate(**replace(wanted, limit=1).parameters("m"))
-        assert first["series"] == answer["series"][:1]
-
-
-async def test_windows_whose_points_are_gone_are_computed_by_themselves(
-    database: str, stored: Database, serve_query: ServeQuery
-) -> None:
-    """Where the others are kept, what rollups lack of these is still no more than null."""
-    query = await serve_query(database, cache_min_seconds=0)
-    await query.until_ready()
-    await query.until_keeping()
-    points = fleet()
-    stored.store("m", points)
-    roll_up(stored.url, "m", both())
-    stored.execute("UPDATE catalog.retention SET retained = NULL, dropped_before = %s", at(1800))
-    for fns in (("count", "last"), ("count", "p90"), ("count", "increase")):
-        wanted = ask(fns=fns, step="2h").parameters("m")
-        answer = await query.aggregate(**wanted)
-        assert answer["series"][0]["points"][0][2] is None
-        assert await query.aggregate(**wanted) == answer
-    assert await query.counted("query_cache_requests_total", outcome="partial") == 3
-
-
-async def test_points_that_may_be_gone_without_rollups(query: Query, stored: Database) -> None:
-    """Without rollups what is still there is read, and the answer warns that it may be a part."""
-    points = fleet(days=1)
-    stored.execute("UPDATE catalog.policy SET rollup_10m = 'off', rollup_1h = 'off'")
-    stored.store("m", points)
-    stored.execute("UPDATE catalog.retention SET dropped_before = %s", at(1800))
-    answer = await query.aggregate(**(wanted := ask(end=at(1440))).parameters("m"))
-    assert_same(answer, expected(points, wanted))
-    assert answer["warnings"] == ["points before 2026-03-28T06:00:00Z are no longer kept, and some of them may be gone"]
 
 
 async def test_a_rollup_that_is_dropped_meanwhile(query: Query, stored: Database) -> None:
