@@ -234,7 +234,7 @@ def _composed(request: AggregateRequest, fields: Sequence[FieldFact], state: Sta
     is_gone = state.cut is not None and request.start < state.cut
     candidates = state.rollups if is_gone or _saves_by_rollups(request) else ()
     # Points that must be read anyway serve every function; where some are gone, rollups have more of those they keep.
-    composed = kept if is_gone or not others else []
+    composed = kept if is_gone or not others else ()
     of_points = [part for part in (*kept, *others) if part not in composed]
     scans: dict[Stretch, list[tuple[int, str]]] = {}
     for place, field in enumerate(fields):
@@ -245,8 +245,7 @@ def _composed(request: AggregateRequest, fields: Sequence[FieldFact], state: Sta
         for stretch in points if of_points else []:
             scans.setdefault(stretch, []).extend((place, part) for part in of_points)
     pieces = [Piece(one.start, one.end, one.rollup, tuple(wanted)) for one, wanted in scans.items()]
-    if PERCENTILES in parts_of(request.fn):
-        together = tuple((place, PERCENTILES) for place in range(len(fields)))
+    if together := _together(request.fn, len(fields)):
         pieces += [Piece(one.start, one.end, None, together) for one in points]
     return pieces
 
@@ -256,8 +255,12 @@ def _of_points(names: tuple[str, ...], fields: int) -> tuple[Parts, ...]:
     """The parts that functions of so many fields need, by scan, where there are points and nothing else."""
     kept, others = _parts(names)
     alone = tuple((place, part) for place in range(fields) for part in (*kept, *others))
-    together = tuple((place, PERCENTILES) for place in range(fields) if PERCENTILES in parts_of(names))
-    return tuple(parts for parts in (alone, together) if parts)
+    return tuple(parts for parts in (alone, _together(names, fields)) if parts)
+
+
+def _together(names: tuple[str, ...], fields: int) -> Parts:
+    """The parts that functions of so many fields need of the points of a group, taken together."""
+    return tuple((place, PERCENTILES) for place in range(fields)) if PERCENTILES in parts_of(names) else ()
 
 
 def _points(request: AggregateRequest, state: State) -> list[Stretch]:
