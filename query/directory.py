@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,7 +28,7 @@ from query.newest import Newest
 from query.pages import Page, Search
 from query.servers import Servers
 from query.settings import QuerySettings
-from query.tables import Batches, Column, ListDocument, Row, Table, texts
+from query.tables import Batches, Column, ListDocument, Table, mapped, texts
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "measurements": (*texts("measurement"), Column("fields", "integer")),
@@ -118,7 +117,8 @@ class Directory:
         statement = list_statements.last(scope, newest.among, bool(request.metric), part)
         batches, told = self._found(statement, page, request.search)
         document = ListDocument("series", newest.item, {"since": request.since}, told)
-        return Table(lambda: newest.columns, _mapped(batches, newest.row), document)
+        rows = mapped(batches, lambda batch: [newest.row(row) for row in batch])
+        return Table(lambda: newest.columns, rows, document)
 
     async def _scope(self, request: Chosen, start: datetime | None, end: datetime | None = None) -> Scope:
         """Which series a request is about, and the measurements whose points matter for that."""
@@ -183,25 +183,8 @@ class Directory:
         self, statement: Statement, page: Page, search: str | None
     ) -> tuple[Batches, Callable[[], dict[str, Any]]]:
         """The rows of a page, and what is told of them in the end."""
-        batches = self._rows(statement, page)
+        batches = mapped(self._database.stream("list", statement.text, statement.parameters), page.take)
         if search is None:
             return batches, page.told
         found = Search(can_compare=self._database.similarity is not None)
-        return _searched(batches, found), lambda: {**page.told(), **found.told()}
-
-    async def _rows(self, statement: Statement, page: Page) -> Batches:
-        async with aclosing(self._database.stream("list", statement.text, statement.parameters)) as batches:
-            async for batch in batches:
-                yield page.take(batch)
-
-
-async def _searched(batches: Batches, search: Search) -> Batches:
-    async with aclosing(batches):
-        async for batch in batches:
-            yield search.take(batch)
-
-
-async def _mapped(batches: Batches, of: Callable[[Row], Row]) -> Batches:
-    async with aclosing(batches):
-        async for batch in batches:
-            yield [of(row) for row in batch]
+        return mapped(batches, found.take), lambda: {**page.told(), **found.told()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -69,8 +68,8 @@ class AnswerSize:
         self._last: Any = self
         """The tags of the last series; of none yet."""
 
-    def add(self, batch: Sequence[Row]) -> None:
-        """Count the next rows, which are sorted by series. Raises `Limited` past a bound."""
+    def take(self, batch: list[Row]) -> list[Row]:
+        """The next rows, which are sorted by series, counted. Raises `Limited` past a bound."""
         self._rows_left -= len(batch)
         if self._rows_left < 0:
             raise too_many_values(self._settings, f"more than {self._settings.max_values} values")
@@ -80,6 +79,7 @@ class AnswerSize:
                 self._series_left -= 1
         if self._series_left < 0:
             raise too_many_series(self._settings)
+        return batch
 
 
 def check_matchers(matchers: tuple[Matcher, ...], settings: QuerySettings) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from query import limits, planner, point_statements, slots
@@ -16,7 +16,7 @@ from query.points import Place, PointsRequest
 from query.reuse import SMALL_ROWS, Compute, Reuse, Reused
 from query.servers import Servers
 from query.settings import QuerySettings
-from query.tables import Batches, Row, Short, Table, digest_of
+from query.tables import Batches, Row, Table, digest_of, mapped
 
 PAGES = "ask for them in pages by limit and after, or for fewer by metric, where and match"
 
@@ -60,7 +60,7 @@ class Reader:
             return await self._rows(request, fields, columns, page.size + 1, assumed)
 
         reused = await self._reused(request, fields, page.size, compute, assumed)
-        batches = _in_page(reused.batches, page)
+        batches = mapped(reused.batches, page.take)
         form = Found(request, fields)
         document = form.document(page)
         tag = None if reused.tag is None else digest_of(document.begin(), reused.tag.encode())
@@ -142,16 +142,6 @@ class Reader:
 def _named(request: PointsRequest) -> tuple[str, ...]:
     """All metrics of a request, those to give first."""
     return tuple(dict.fromkeys([*request.metric, *(condition.metric for condition in request.where)]))
-
-
-def _in_page(rows: Batches, page: Page) -> Batches:
-    return Short(page.take(rows.rows)) if isinstance(rows, Short) else _taken(rows, page)
-
-
-async def _taken(rows: Batches, page: Page) -> Batches:
-    async with aclosing(rows):
-        async for batch in rows:
-            yield page.take(batch)
 
 
 def _place(row: Row) -> Place:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -18,7 +18,7 @@ from query.reuse import Reuse, Reused
 from query.servers import Servers
 from query.settings import QuerySettings
 from query.slots import divide
-from query.tables import BATCH_ROWS, Batches, Short, Table
+from query.tables import BATCH_ROWS, Batches, Short, Table, mapped
 from query.window import AggregateRequest
 
 
@@ -93,10 +93,7 @@ class Store:
         if request.fill != "none" and request.windows is not None:
             starts = list(request.windows.starts(request.start, request.end))
             rows = filled_batches(rows, len(request.by), starts, request.fill)
-        if isinstance(rows, Short):
-            size.add(rows.rows)
-            return rows
-        return _counted(rows, size)
+        return mapped(rows, size.take)
 
     async def _rows(self, plan: Plan, assumed: Assumption | None) -> Batches:
         """The rows of a plan, at most one more than the answer may have; the first of them are read."""
@@ -119,13 +116,6 @@ class Store:
     async def _as_they_come(self, statement: Statement) -> Batches:
         text, parameters, planned = statement.text, statement.parameters, statement.planned
         return await begun(self._database.stream("aggregate", text, parameters, planned=planned))
-
-
-async def _counted(rows: Batches, size: limits.AnswerSize) -> Batches:
-    async with aclosing(rows):
-        async for batch in rows:
-            size.add(batch)
-            yield batch
 
 
 def _is_short(request: AggregateRequest) -> bool:

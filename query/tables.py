@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Literal, Protocol
@@ -43,6 +44,21 @@ class Short:
 
 Batches = AsyncGenerator[list[Row], None] | Short
 """Rows by the batch, to be closed by whoever stops before their end."""
+
+
+def mapped(batches: Batches, of: Callable[[list[Row]], list[Row]]) -> Batches:
+    """Each batch as what becomes of it: of what is short now, of others when they are read.
+
+    Who closes them closes what they are made of. They raise what `of` does, of what is short at once.
+    """
+    return Short(of(batches.rows)) if isinstance(batches, Short) else _one_by_one(batches, of)
+
+
+async def _one_by_one(batches: Batches, of: Callable[[list[Row]], list[Row]]) -> Batches:
+    async with aclosing(batches):
+        async for batch in batches:
+            yield of(batch)
+
 
 OPTIONS = orjson.OPT_UTC_Z
 

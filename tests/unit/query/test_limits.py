@@ -65,14 +65,14 @@ def test_matchers_alone_are_bounded_too() -> None:
 def test_an_answer_grows_up_to_its_bounds() -> None:
     """Numbers and series are counted over all batches; just as many as allowed are no fault."""
     size = AnswerSize(settings(max_values=12, max_series=2), tags=1, values=2)
-    size.add([("a", 1, 1.0, 2.0), ("a", 2, 1.0, 2.0)])
-    size.add([])
-    size.add([("a", 3, 1.0, 2.0), ("b", 1, 1.0, 2.0), ("b", 2, 1.0, 2.0)])
-    size.add([("b", 3, 1.0, 2.0)])
+    size.take([("a", 1, 1.0, 2.0), ("a", 2, 1.0, 2.0)])
+    size.take([])
+    size.take([("a", 3, 1.0, 2.0), ("b", 1, 1.0, 2.0), ("b", 2, 1.0, 2.0)])
+    size.take([("b", 3, 1.0, 2.0)])
     with pytest.raises(Limited, match="QUERY_MAX_VALUES allows 12"):
-        size.add([("b", 4, 1.0, 2.0)])
+        size.take([("b", 4, 1.0, 2.0)])
     size = AnswerSize(settings(max_series=2), tags=1, values=1)
-    size.add([("a", 1.0), ("b", 1.0)])
+    size.take([("a", 1.0), ("b", 1.0)])
     with pytest.raises(Limited, match="QUERY_MAX_SERIES allows 2"):
-        size.add([("c", 1.0)])
-    AnswerSize(settings(max_series=1), tags=0, values=1).add([(1, 1.0), (2, 2.0)])
+        size.take([("c", 1.0)])
+    AnswerSize(settings(max_series=1), tags=0, values=1).take([(1, 1.0), (2, 2.0)])
