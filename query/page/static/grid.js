@@ -9,8 +9,8 @@ const names = new Intl.Collator("en", { numeric: true });
 /**
  * A table of rows, each known by a key. A column is `{key, label, numeric, hint, value(row), render(cell, row)}`:
  * `value` is what it is sorted by (null comes last in both directions), and `render` fills its cell, each time that
- * rows are given. The first column is the header of its row. `changed()` is called when another page, order or size
- * was chosen.
+ * rows are given. Rows of one value stand by their keys, so that an order is the same whatever was looked at before.
+ * The first column is the header of its row. `changed()` is called when another page, order or size was chosen.
  */
 export class Grid {
   #rows = [];
@@ -97,7 +97,7 @@ export class Grid {
 
   #draw() {
     const { value } = this.columns.find((column) => column.key === this.sort.key);
-    this.#rows = this.#rows.toSorted(comparing(value, this.sort.descending));
+    this.#rows = this.#rows.toSorted(comparing(value, this.#keyOf, this.sort.descending));
     this.#page = Math.min(this.#page, this.#lastPage);
     this.#fill();
     for (const [key, head] of this.#heads) {
@@ -194,16 +194,21 @@ function classes(column) {
   return [column.numeric && "numeric", column.class].filter(Boolean).join(" ") || null;
 }
 
-function comparing(value, descending) {
+function comparing(value, keyOf, descending) {
   const sign = descending ? -1 : 1;
   return (one, other) => {
     const [left, right] = [value(one), value(other)];
     if (left === right) {
-      return 0;
+      return compareTexts(keyOf(one), keyOf(other));
     }
     if (left === null || right === null) {
       return left === null ? 1 : -1;
     }
-    return (typeof left === "string" ? names.compare(left, right) : left - right) * sign;
+    return (typeof left === "string" ? compareTexts(left, right) : left - right) * sign;
   };
+}
+
+/** By the numbers in them; texts that a reader would call the same (`a1`, `a01`) still have an order. */
+function compareTexts(left, right) {
+  return names.compare(left, right) || Number(left > right) - Number(left < right);
 }

@@ -112,6 +112,28 @@ def test_what_is_looked_at_is_in_the_address(fleet: Site, open_tab: OpenTab) -> 
     expect(page.locator(".pager [role=status]")).to_have_text("1 to 50 of 5,003")
 
 
+def test_hosts_of_one_value_stand_by_their_names(fleet: Site, open_tab: OpenTab) -> None:
+    """In both directions, and whatever the order was before: so new numbers, which are sorted afresh, move no row."""
+    page = open_tab(fleet.url)
+    expect(page.locator("tbody tr")).to_have_count(50)
+    page.get_by_label("Host", exact=True).fill("node-4")
+    assert names_when_chosen(page, "Host", "Host", "Memory")[:11] == [f"node-4{n}99" for n in range(10)] + ["node-4098"]
+    assert names_when_chosen(page, "Host", "Memory", "Memory")[:11] == [f"node-4{n}00" for n in range(10)] + [
+        "node-4001"
+    ]
+
+
+def names_when_chosen(page: Page, *labels: str) -> list[str]:
+    """The hosts of the page after these columns were chosen, so soon after each other that nothing is drawn between."""
+    choose = """labels => {
+        const buttons = [...document.querySelectorAll("thead button")];
+        labels.forEach((label) => buttons.find((button) => button.innerText === label).click());
+        return [...document.querySelectorAll("tbody th")].map((cell) => cell.innerText);
+    }"""
+    found: list[str] = page.evaluate(choose, list(labels))
+    return found
+
+
 def test_the_button_that_was_pressed_keeps_the_focus(fleet: Site, open_tab: OpenTab) -> None:
     """At the last page there is no next one; who goes by keyboard stays where they were."""
     page = open_tab(fleet.url)
