@@ -47,10 +47,9 @@ FORMAT = Parameter(
     {"type": "string", "enum": list(formats.FORMATS)},
     "the answer's format; absent means what Accept likes best, JSON when it does not say",
 )
-CACHING = {
-    "ETag": "of an answer whose range is settled: known by it, it need not be sent again",
-    CACHE: "hit, partial, miss or bypass: how much of the answer was there already",
-}
+REUSED = {CACHE: "hit, partial, miss or bypass: how much of the answer was there already"}
+CACHING = {"ETag": "of an answer whose range is settled: known by it, it need not be sent again", **REUSED}
+WARNED = {WARNING: "what the answer cannot hold: points that are no longer kept"}
 KNOWN = Answer("the answer is the one that If-None-Match names", headers=CACHING)
 REFUSALS = openapi.errors(BadRequest, NotAcceptable, TooManyRequests, Unavailable)
 
@@ -70,8 +69,9 @@ def document() -> JsonSchema:
 
 def operations() -> list[Operation]:
     """Everything that the service answers."""
-    told = {**CACHING, WARNING: "what the answer cannot hold: points that are no longer kept"}
-    answers = {200: _rows(_aggregate(), told), 304: KNOWN, **REFUSALS, **openapi.errors(NotFound)}
+    refusals = {**REFUSALS, **openapi.errors(NotFound)}
+    answers = {200: _rows(_aggregate(), {**CACHING, **WARNED}), 304: KNOWN, **refusals}
+    to_posts = {200: _rows(_aggregate(), {**REUSED, **WARNED}), **refusals}
     summary = "Functions of metrics of one measurement, over windows of time."
     body = openapi.schema_of(AggregateRequest)
     body["properties"][parameters.FORMAT] = {**FORMAT.schema, "description": FORMAT.description}
@@ -82,7 +82,7 @@ def operations() -> list[Operation]:
             "/api/v1/aggregate",
             "aggregates",
             f"{summary} The same parameters, as JSON.",
-            {**answers, **openapi.errors(RequestTimeout, TooLarge, Unsupported)},
+            {**to_posts, **openapi.errors(RequestTimeout, TooLarge, Unsupported)},
             [ENCODING],
             body={JSON_TYPE: body},
         ),

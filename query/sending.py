@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -56,6 +57,8 @@ class Sender:
     async def send(self, request: web.Request, form: Format, table: Table) -> web.StreamResponse:
         """The answer to a request, sent. Raises what the table's rows raise, unless some of it has been sent."""
         coding = compression.choose(listed(request.headers.getall("Accept-Encoding", [])))
+        if request.method == "POST":
+            table = replace(table, tag=None)  # it would be that of what a GET of the same URL answers
         headers = {"Vary": "Accept, Accept-Encoding", **_caching(form, table)}
         if table.warnings:
             headers[WARNING] = "; ".join(table.warnings)

@@ -64,6 +64,13 @@ async def test_a_settled_range_is_answered_as_it_was(both: Both, panel: dict[str
     assert (known.status, known.headers["ETag"]) == (304, tag)
     other = await ask(both.keeping, "text/csv", tag, **panel, **settled)
     assert other.status == 200, "another format is another answer"
+    for tags in (tag, "*"):
+        posted = both.keeping.client.post(
+            f"{both.keeping.url}/api/v1/aggregate", json={**panel, **settled}, headers={"If-None-Match": tags}
+        )
+        async with posted as response:
+            assert (response.status, await response.json()) == (200, first.answer), "304 is for GET and HEAD"
+            assert "ETag" not in response.headers
 
 
 async def test_late_points_are_seen(both: Both) -> None:
