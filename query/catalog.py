@@ -12,7 +12,7 @@ from query.composition import Rollup, size_of
 from query.facts import FieldFact, Measurement, missing, most_like, splits
 from query.known import Known
 from query.parameters import Matcher
-from query.planner import State
+from query.planner import MAY_BE_GONE, State, no_longer_kept
 from query.servers import Servers
 from query.tables import Row
 from query.times import shortened
@@ -102,6 +102,19 @@ class Catalog:
             if width is not None
         ]
         return State(tuple(rollups), rows[0][0])
+
+    async def gone(self, measurements: Sequence[int], start: datetime) -> tuple[str, ...]:
+        """What an answer about points from `start` on has to warn of: that some of them may be gone.
+
+        To be asked before the points, for which no rollup stands.
+        """
+        ((raw_from, count),) = await self._database.fetch(
+            "retention", catalog_statements.GONE, {"measurements": list(measurements), "start": start}, planned="either"
+        )
+        if raw_from is None:
+            return ()
+        those = "" if count == len(measurements) else f" of {count} of the {len(measurements)} measurements"
+        return (f"{no_longer_kept(raw_from)}{those}{MAY_BE_GONE}",)
 
     async def list_fields(self, measurements: Sequence[str] | None, limit: int | None) -> list[FieldFact]:
         """At most `limit` fields of the measurements, or of all; by name."""

@@ -26,6 +26,12 @@ ROLLUP_STATE: LiteralString = """
     FROM (SELECT) AS always LEFT JOIN catalog.rollup_state(%(measurement)s) s ON true
 """
 
+GONE: LiteralString = """
+    SELECT max(kept.since), count(kept.since)
+    FROM unnest(%(measurements)s::int[]) AS m (id) CROSS JOIN LATERAL catalog.raw_from(m.id) AS kept (since)
+    WHERE kept.since > %(start)s
+"""
+
 MEASUREMENTS: LiteralString = """
     SELECT m.id, m.name, (SELECT count(*) FROM catalog.field f WHERE f.measurement_id = m.id)
     FROM catalog.measurement m ORDER BY m.name COLLATE "C" LIMIT %(limit)s

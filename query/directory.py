@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from query import limits, list_statements
@@ -26,9 +26,11 @@ from query.lists import (
 )
 from query.newest import Newest
 from query.pages import Page, Search
+from query.planner import ALWAYS_KEPT
 from query.servers import Servers
 from query.settings import QuerySettings
 from query.tables import Batches, Column, ListDocument, Table, mapped, texts
+from query.times import EARLIEST
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "measurements": (*texts("measurement"), Column("fields", "integer")),
@@ -39,6 +41,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "hosts": (*texts("host"), Column("last_seen", "time")),
 }
 """What each list is called in its answer, and what its entries have, the key first."""
+
+LONG_AGO = ALWAYS_KEPT + timedelta(minutes=1)
+"""Of less no points are gone. By default lists look back for a day, and a moment has passed since that was reckoned."""
 
 PAGES = "ask for them in pages by limit and after, or choose fewer by match"
 
@@ -60,7 +65,7 @@ class Directory:
         scope = await self._scope(request, request.start, request.end)
         page = self._names(request, "measurements")
         statement = list_statements.measurements(scope, self._named(request, page))
-        return self._table("measurements", statement, page, request.search)
+        return await self._table("measurements", statement, page, request.search, scope)
 
     async def fields(self, request: FieldsRequest) -> Table:
         """The answer of `/api/v1/fields`."""
@@ -68,21 +73,21 @@ class Directory:
         one = None if request.measurement is None else await self._catalog.measurement(request.measurement)
         page = self._names(request, "fields")
         statement = list_statements.fields(one, self._named(request, page))
-        return self._table("fields", statement, page, request.search)
+        return await self._table("fields", statement, page, request.search, Scope((), one, []))
 
     async def tags(self, request: TagsRequest) -> Table:
         """The answer of `/api/v1/tags`."""
         scope = await self._scope(request, request.start, request.end)
         page = self._names(request, "tags")
         statement = list_statements.tags(scope, self._named(request, page))
-        return self._table("tags", statement, page, request.search)
+        return await self._table("tags", statement, page, request.search, scope)
 
     async def tag_values(self, request: TagValuesRequest) -> Table:
         """The answer of `/api/v1/tags/{key}/values`: nothing for a tag that no series has."""
         scope = await self._scope(request, request.start, request.end)
         page = self._names(request, "values")
         statement = list_statements.tag_values(request.key, scope, self._named(request, page))
-        return self._table("values", statement, page, request.search, {"tag": request.key})
+        return await self._table("values", statement, page, request.search, scope, {"tag": request.key})
 
     async def series(self, request: SeriesRequest) -> Table:
         """The answer of `/api/v1/series`."""
@@ -90,7 +95,7 @@ class Directory:
         page = self._page(request, limits.too_many_series(self._settings, PAGES), self._settings.max_series)
         part = Part(request.after, page.size + 1, request.search, self._database.similarity)
         statement = list_statements.all_series(scope, part)
-        return self._table("series", statement, page, request.search)
+        return await self._table("series", statement, page, request.search, scope)
 
     async def hosts(self, request: HostsRequest) -> Table:
         """The answer of `/api/v1/hosts`: every host, seen since `since` or not; silence is looked for as far back."""
@@ -101,7 +106,7 @@ class Directory:
         scope = await self._scope(request, since)
         page = self._names(request, "hosts")
         statement = list_statements.hosts(scope, self._named(request, page), request.silent_for)
-        return self._table("hosts", statement, page, request.search, {"since": since})
+        return await self._table("hosts", statement, page, request.search, scope, {"since": since})
 
     async def last(self, request: LastRequest) -> Table:
         """The answer of `/api/v1/last`. A metric that does not exist, or is not of the measurement, is refused too."""
@@ -115,10 +120,10 @@ class Directory:
         page = self._page(request, refusal, most)
         part = Part(request.after, page.size + 1, request.search, self._database.similarity)
         statement = list_statements.last(scope, newest.among, bool(request.metric), part)
-        batches, told = self._found(statement, page, request.search)
+        batches, told, warnings = await self._found(statement, page, request.search, scope)
         document = ListDocument("series", newest.item, {"since": request.since}, told)
         rows = mapped(batches, lambda batch: [newest.row(row) for row in batch])
-        return Table(lambda: newest.columns, rows, document)
+        return Table(lambda: newest.columns, rows, document, warnings=warnings)
 
     async def _scope(self, request: Chosen, start: datetime | None, end: datetime | None = None) -> Scope:
         """Which series a request is about, and the measurements whose points matter for that."""
@@ -164,27 +169,40 @@ class Directory:
     def _named(self, request: Named, page: Page) -> Part:
         return Part(request.after, page.size + 1, request.search, self._database.similarity)
 
-    def _table(
+    async def _table(
         self,
         name: str,
         statement: Statement,
         page: Page,
         search: str | None,
+        scope: Scope,
         head: Mapping[str, Any] | None = None,
     ) -> Table:
         """A list whose items have the columns as their members."""
         columns = COLUMNS[name]
         names = [column.name for column in columns]
-        batches, told = self._found(statement, page, search)
+        batches, told, warnings = await self._found(statement, page, search, scope)
         document = ListDocument(name, lambda row: dict(zip(names, row, strict=True)), head, told)
-        return Table(lambda: columns, batches, document)
+        return Table(lambda: columns, batches, document, warnings=warnings)
 
-    def _found(
-        self, statement: Statement, page: Page, search: str | None
-    ) -> tuple[Batches, Callable[[], dict[str, Any]]]:
-        """The rows of a page, and what is told of them in the end."""
+    async def _found(
+        self, statement: Statement, page: Page, search: str | None, scope: Scope
+    ) -> tuple[Batches, Callable[[], dict[str, Any]], tuple[str, ...]]:
+        """The rows of a page, what is told of them in the end, and what of that is of points that are gone."""
+        gone = await self._gone(scope)
         batches = mapped(self._database.stream("list", statement.text, statement.parameters), page.take)
-        if search is None:
-            return batches, page.told
         found = Search(can_compare=self._database.similarity is not None)
-        return mapped(batches, found.take), lambda: {**page.told(), **found.told()}
+
+        def told() -> dict[str, Any]:
+            of_search = {} if search is None else found.told()
+            warnings = [*gone, *of_search.get("warnings", ())]
+            return {**page.told(), **of_search, **({"warnings": warnings} if warnings else {})}
+
+        return batches if search is None else mapped(batches, found.take), told, gone
+
+    async def _gone(self, scope: Scope) -> tuple[str, ...]:
+        """What is to be warned of where points matter, and some may be kept no longer."""
+        start = scope.start or EARLIEST
+        if not scope.among or not scope.has_range or start >= datetime.now(UTC) - LONG_AGO:
+            return ()
+        return await self._catalog.gone([one.id for one in scope.among], start)

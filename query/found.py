@@ -14,8 +14,9 @@ from query.tables import Column, Kind, ListDocument, distinct
 class Found:
     """The form of the answer: in JSON each point is a list, whose members `columns` names."""
 
-    def __init__(self, request: PointsRequest, fields: Sequence[FieldFact]) -> None:
+    def __init__(self, request: PointsRequest, fields: Sequence[FieldFact], warnings: Sequence[str] = ()) -> None:
         self._request = request
+        self._warnings = warnings
         self._measurement = fields[0].measurement
         names = distinct(["time", "id", *request.by, *(fact.field for fact in fields)])
         known: list[Kind] = ["time", "integer"]
@@ -31,6 +32,7 @@ class Found:
             "start": self._request.start,
             "end": self._request.end,
             "columns": [column.name for column in self.columns],
+            **({"warnings": self._warnings} if self._warnings else {}),
         }
 
         def told() -> dict[str, Any]:

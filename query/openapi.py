@@ -56,9 +56,10 @@ REFUSALS = openapi.errors(BadRequest, NotAcceptable, TooManyRequests, Unavailabl
 TAGS_PATH = "/api/v1/tags"
 TAG_VALUES = "/api/v1/tags/{key}/values"
 
+WARNINGS: dict[str, JsonSchema] = {"warnings": {"type": "array", "items": TEXT}}
 SEARCH: dict[str, JsonSchema] = {
     "matched": {"enum": ["part", "likeness", None], "description": "how a search found the entries"},
-    "warnings": {"type": "array", "items": TEXT},
+    **WARNINGS,
 }
 
 
@@ -111,7 +112,7 @@ def operations() -> list[Operation]:
 
 
 def _list(path: str, summary: str, model: type[Request], schema: JsonSchema, *, is_kept: bool = False) -> Operation:
-    rows = _rows(schema, CACHING if is_kept else None, _links(path))
+    rows = _rows(schema, {**(CACHING if is_kept else {}), **WARNED}, _links(path))
     answers = {200: rows, **({304: KNOWN} if is_kept else {}), **REFUSALS, **openapi.errors(NotFound)}
     return Operation("get", path, "lists", summary, answers, _parameters(model))
 
@@ -173,7 +174,7 @@ def _points() -> JsonSchema:
     }
     head = {"measurement": TEXT, "start": TIME, "end": TIME, "columns": _array(TEXT)}
     following: JsonSchema = {"type": ["string", "null"], "description": "what `after` is for the next page"}
-    return _object({**head, "points": _array(point), "next": following})
+    return _object({**head, "points": _array(point), "next": following}, optional=WARNINGS)
 
 
 def _aggregate() -> JsonSchema:
@@ -201,7 +202,7 @@ def _aggregate() -> JsonSchema:
             "source": _array(TEXT),
             "series": _array(series),
         },
-        optional={"columns": _array(_object({"metric": TEXT, "fn": TEXT})), "warnings": _array(TEXT)},
+        optional={"columns": _array(_object({"metric": TEXT, "fn": TEXT})), **WARNINGS},
     )
 
 

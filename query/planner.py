@@ -30,6 +30,9 @@ rollups."""
 LEAST_OF_MANY_SERIES = timedelta(hours=2)
 """The points at the two ragged edges of a range take as long to find as all points of less."""
 
+MAY_BE_GONE = ", and some of them may be gone"
+"""What an answer tells of points that are no longer kept where nothing stands for them."""
+
 RAW = "raw"
 """The points themselves, as a source."""
 
@@ -304,13 +307,18 @@ def _named(request: AggregateRequest, field: FieldFact, state: State) -> Rollup:
     )
 
 
+def no_longer_kept(raw_from: datetime) -> str:
+    """How an answer begins to tell that it is about points that may be gone."""
+    return f"points before {written(raw_from)} are no longer kept"
+
+
 def _warnings(request: AggregateRequest, pieces: Sequence[Piece], state: State) -> tuple[str, ...]:
     """What an answer has to tell that it cannot hold."""
     if request.resolution not in ("auto", RAW) or state.raw_from is None or request.start >= state.raw_from:
         return ()
-    before = f"points before {written(state.raw_from)} are no longer kept"
+    before = no_longer_kept(state.raw_from)
     if state.cut is None or request.resolution == RAW:
-        return (f"{before}, and some of them may be gone",)
+        return (f"{before}{MAY_BE_GONE}",)
     lost = [fn for fn in request.fn if fn not in ROLLED_UP]
     told = [f"{before}: {', '.join(lost)} cannot be had of them"] if lost else []
     gone = (request.start, min(request.end, state.raw_from))

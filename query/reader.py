@@ -50,6 +50,12 @@ class Reader:
     ) -> Table:
         """The answer with these fields. Raises `OutdatedError` when what is assumed is not so."""
         settings = self._settings
+        warnings: tuple[str, ...] = ()
+        if request.start < datetime.now(UTC) - planner.ALWAYS_KEPT:
+            if assumed is None:
+                warnings = await self._catalog.gone([fields[0].measurement_id], request.start)
+            else:
+                assumed.kept_from = request.start
         most = settings.max_values // len(fields)
         refusal = limits.too_many_values(settings, f"more than {most} points of {len(fields)} values", PAGES)
         if request.limit is not None and request.limit > most:
@@ -61,12 +67,12 @@ class Reader:
 
         reused = await self._reused(request, fields, page.size, compute, assumed)
         batches = mapped(reused.batches, page.take)
-        form = Found(request, fields)
+        form = Found(request, fields, warnings)
         document = form.document(page)
         tag = None if reused.tag is None else digest_of(document.begin(), reused.tag.encode())
         # Of all points that there are none is left for another page.
         items = reused.packed if request.limit is None else None
-        return Table(lambda: form.columns, batches, document, tag, reused.outcome, items)
+        return Table(lambda: form.columns, batches, document, tag, reused.outcome, items, warnings)
 
     async def _reused(
         self,
@@ -80,10 +86,8 @@ class Reader:
         start, end = request.start, request.end
         if self._reuse is None:
             return Reused(await compute(start, end))
-        if start < datetime.now(UTC) - planner.ALWAYS_KEPT:
-            if assumed is None:  # then it is not known whether they all are
-                return Reused(await compute(start, end), "bypass")
-            assumed.kept_from = start
+        if assumed is None and start < datetime.now(UTC) - planner.ALWAYS_KEPT:
+            return Reused(await compute(start, end), "bypass")  # it is not known whether they are all kept
         whole = slots.of_points(request, fields, size, self._database.origin())
         # One more tells whether there is another page; where there are none it is too many.
         most = min(SMALL_ROWS, size if request.limit is None else size + 1)

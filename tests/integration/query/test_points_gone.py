@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import product
+from typing import Any
 
 from tests.integration.query.conftest import Database, Query, ServeQuery
 from tests.integration.query.fleet import ask, at, both, fleet
@@ -135,6 +136,72 @@ async def test_windows_whose_points_are_gone_are_computed_by_themselves(
     assert await query.counted("query_cache_requests_total", outcome="partial") == 3
 
 
+WARNED = "points before 2026-03-28T06:00:00Z are no longer kept, and some of them may be gone"
+
+
+async def test_points_themselves_that_are_gone(query: Query, stored: Database) -> None:
+    """A range of which points are kept no longer is answered with those that are there, and a warning on every page."""
+    points = fleet()
+    left_to_rollups(stored, points, both(), at(1800))
+    around: dict[str, Any] = {"metric": "m.x", "start": at(1790).isoformat(), "end": at(1900).isoformat()}
+    for order in ("asc", "desc"):
+        page, seen = {**around, "order": order, "limit": 7}, 0
+        while page.get("after", True):
+            status, answer = await query.get("/api/v1/points", page)
+            assert (status, answer["warnings"]) == (200, [WARNED])
+            seen += len(answer["points"])
+            page["after"] = answer["next"]
+        assert seen == sum(at(1800) <= point.time < at(1900) and "x" in point.fields for point in points) > 7
+    for form in ("json", "csv", "ndjson", "arrow"):
+        for limits in ({}, {"order": "any"}, {"where": "m.x>1e300"}):
+            asked = query.client.get(f"{query.url}/api/v1/points", params={**around, **limits, "format": form})
+            async with asked as response:
+                assert (response.status, response.headers["Tidemark-Warning"]) == (200, WARNED)
+    async with query.client.get(
+        f"{query.url}/api/v1/points", params={**around, "start": at(1800).isoformat()}
+    ) as response:
+        assert "Tidemark-Warning" not in response.headers
+        assert "warnings" not in await response.json()
+
+
+async def test_points_that_are_gone_are_missing_in_lists(query: Query, stored: Database) -> None:
+    """What is listed by its points is warned of where it may have had some that are gone; and only there."""
+    stored.store("m", fleet(days=1))
+    stored.store("n", fleet(days=1))
+    stored.execute("UPDATE catalog.retention SET dropped_before = %s", at(1800))
+    before, after = at(1799).isoformat(), at(1800).isoformat()
+    for path, bound in (
+        ("last", "since"),
+        ("hosts", "since"),
+        ("measurements", "start"),
+        ("tags", "start"),
+        ("tags/host/values", "start"),
+        ("series", "start"),
+    ):
+        for choice, start, warned in (
+            ({}, {bound: before}, True),
+            ({"measurement": "m", "search": "a"}, {bound: before}, True),
+            ({"measurement": "m"}, {bound: after}, False),
+            ({"measurement": "m"}, {}, False),
+            ({}, {"end": after}, bound == "start"),
+        ):
+            if "end" in start and bound == "since":
+                continue
+            for form in ("json", "csv"):
+                asked = {**choice, **start, "format": form}
+                async with query.client.get(f"{query.url}/api/v1/{path}", params=asked) as response:
+                    told = response.headers.get("Tidemark-Warning")
+                    assert (response.status, told) == (200, WARNED if warned else None), (path, asked)
+                    if form == "json":
+                        assert (await response.json()).get("warnings") == ([WARNED] if warned else None)
+    stored.execute(
+        "UPDATE catalog.retention SET dropped_before = '-infinity' "
+        "WHERE measurement_id = (SELECT id FROM catalog.measurement WHERE name = 'n')"
+    )
+    _, answer = await query.get("/api/v1/last", {"since": before})
+    assert answer["warnings"] == [WARNED.replace(" kept,", " kept of 1 of the 2 measurements,")]
+
+
 async def test_points_that_may_be_gone_without_rollups(query: Query, stored: Database) -> None:
     """Without rollups what is still there is read, and the answer warns that it may be a part."""
     points = fleet(days=1)
@@ -143,4 +210,4 @@ async def test_points_that_may_be_gone_without_rollups(query: Query, stored: Dat
     stored.execute("UPDATE catalog.retention SET dropped_before = %s", at(1800))
     answer = await query.aggregate(**(wanted := ask(end=at(1440))).parameters("m"))
     assert_same(answer, expected(points, wanted))
-    assert answer["warnings"] == ["points before 2026-03-28T06:00:00Z are no longer kept, and some of them may be gone"]
+    assert answer["warnings"] == [WARNED]
