@@ -34,7 +34,11 @@ def main() -> None:
         chosen.host,
         chosen.port,
         chosen.workers,
-        Bound(chosen.max_client_connections, "INGEST_MAX_CLIENT_CONNECTIONS"),
+        Bound(
+            chosen.max_client_connections,
+            "INGEST_MAX_CLIENT_CONNECTIONS",
+            send_seconds=chosen.send_timeout_seconds,
+        ),
         keepalive_timeout=chosen.idle_seconds,
         shutdown_timeout=chosen.shutdown_seconds,
         auto_decompress=False,

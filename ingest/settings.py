@@ -48,6 +48,12 @@ class IngestSettings(SpoolFolder):
     )
     max_body_bytes: int = Field(32 * MEBIBYTES, gt=0, description="largest body, decompressed; a larger one gets 413")
     body_timeout_seconds: float = Field(30.0, gt=0, description="time for a body to arrive; then 408")
+    send_timeout_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=86_400,
+        description="time for a client to take anything of its answer; then the connection is cut",
+    )
     decode_seconds: float = Field(10.0, gt=0, description="processor time for a body to be read; then 413")
     max_pending_bytes: int = Field(
         128 * MEBIBYTES,

@@ -86,8 +86,13 @@ def server_options(settings: QuerySettings) -> dict[str, Any]:
 
 
 def connections_bound(settings: QuerySettings) -> Bound:
-    """How many connections clients may have."""
-    return Bound(settings.max_client_connections, "QUERY_MAX_CLIENT_CONNECTIONS", settings.client_share)
+    """How many connections clients may have, and how long one may take nothing of its answer."""
+    return Bound(
+        settings.max_client_connections,
+        "QUERY_MAX_CLIENT_CONNECTIONS",
+        settings.client_share,
+        settings.send_timeout_seconds,
+    )
 
 
 def _reuse(app: web.Application, servers: Servers, settings: QuerySettings, instruments: Instruments) -> Reuse | None:

@@ -5,7 +5,8 @@
 2. What is longer is sent as it is made, at the client's pace, which becomes the database's: nothing piles up between.
 3. An error in the middle cannot be told any more: the connection is reset, which every client takes for the failure
    that it is, and it is counted and logged.
-4. So is the connection of a client that takes nothing of its answer for QUERY_SEND_TIMEOUT_SECONDS.
+4. So is the connection of a client that takes nothing of its answer for QUERY_SEND_TIMEOUT_SECONDS. What is left when
+   all of an answer has been handed to aiohttp is the kernel's to watch (`service.connections`).
 """
 
 from __future__ import annotations

@@ -76,7 +76,11 @@ class QuerySettings(Settings):
         60.0, ge=1, le=86_400, description="time between two looks at what is stored and how the database's jobs do"
     )
     send_timeout_seconds: float = Field(
-        30.0, gt=0, description="time for a client to take the next 64 KiB of its answer; then the connection is cut"
+        30.0,
+        gt=0,
+        le=86_400,
+        description="time for a client to take the next 64 KiB of its answer, or anything of the last; then the "
+        "connection is cut",
     )
     max_held_bytes: int = Field(
         16 * MEBIBYTES,

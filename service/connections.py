@@ -3,15 +3,18 @@
 Without it, whoever opens connections and asks for nothing takes all file descriptors of the process: then nobody else
 can connect, nor the process to its database. One connection too many is told so and closed; one client, an address,
 may have but its share, so that others find a place. What is idle is closed in time by the server's `keepalive_timeout`,
-which also ends the head of a request that does not come to its end.
+which also ends the head of a request that does not come to its end. Who takes nothing of what is sent is cut off by the
+kernel: of the end of an answer the server's own hands are free before it has been taken, and it waits for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import resource
 import socket
 import struct
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, cast
@@ -42,6 +45,8 @@ class Bound:
     """What allows `most`, for people."""
     client_share: float = 1.0
     """How much of that one client may have."""
+    send_seconds: float = 30.0
+    """How long a client may take nothing of what it is sent."""
 
 
 class Connections:
@@ -58,6 +63,11 @@ class Connections:
         self._is_full = False
         self._refused = Counted(
             f"{name}_http_connections_refused", "Connections of clients past the bound on them.", registry=registry
+        )
+        self._untaken = Counted(
+            f"{name}_http_connections_untaken",
+            "Connections cut off since their client took nothing of what it was sent.",
+            registry=registry,
         )
         Gauge(
             f"{name}_http_connections", "Connections of clients, idle ones included.", registry=registry
@@ -83,6 +93,21 @@ class Connections:
             del self._by_client[client]
         self._is_full = self._is_full and self._open > self._most_of_one // 2
 
+    def bound_sending(self, transport: asyncio.BaseTransport) -> None:
+        """Have the kernel end a connection whose client acknowledges nothing for long, or has no room for it.
+
+        RFC 5482, as Linux does it: also one that answers each probe of its closed window is ended.
+        """
+        if sys.platform == "linux" and (connected := transport.get_extra_info("socket")) is not None:
+            milliseconds = max(1, round(self._bound.send_seconds * 1000))
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+    def note_end(self, client: str, error: BaseException | None) -> None:
+        """Count, and log, that the kernel has ended a connection for that."""
+        if isinstance(error, OSError) and error.errno == errno.ETIMEDOUT:
+            self._untaken.inc()
+            log.warning("a client took nothing of what it was sent", client=client, seconds=self._bound.send_seconds)
+
     def refusal(self) -> bytes:
         """What a connection hears that is one too many."""
         error = Unavailable(f"too many connections are open ({self._bound.setting}); close those that are idle")
@@ -106,6 +131,7 @@ class Handler(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve it, or refuse it."""
         client = _client(transport)
+        self._connections.bound_sending(transport)
         if self._connections.enter(client):
             self._client = client
             super().connection_made(transport)
@@ -118,6 +144,7 @@ class Handler(web.RequestHandler):
         """It is over."""
         if self._client is not None:
             self._connections.leave(self._client)
+            self._connections.note_end(self._client, exc)
             self._client = None
             super().connection_lost(exc)
 

@@ -1,8 +1,9 @@
-"""The bound on connections, and on how long they are idle, over real ones."""
+"""The bounds on connections, and on how long they are idle or take nothing, over real ones."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -52,11 +53,11 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(bound: Bound, **options: Any) -> AsyncIterator[Served]:
-    """The shell's endpoints, with so many connections."""
+async def serving(bound: Bound, told: str = "", **options: Any) -> AsyncIterator[Served]:
+    """The shell's endpoints, with so many connections; its status is `told`."""
 
     async def status() -> Mapping[str, Any]:
-        return {}
+        return {"told": told}
 
     shell = Shell("example", lambda: None, status)
     app = create_app(shell, max_body_bytes=1000)
@@ -108,3 +109,21 @@ async def test_an_idle_connection_is_closed(sent: bytes) -> None:
             answer = await reader.read()
         assert answer.count(b"HTTP/1.1 200 ") == sent.count(b"\r\n\r\n")
         await served.until("example_http_connections", 0)
+
+
+@pytest.mark.parametrize(
+    ("length", "requests"),
+    [(10_000, 1), (60_000, 1), (10_000, 100), (3_000_000, 1), (3_000_000, 3)],
+    ids=["left to the kernel", "left to the loop", "of many answers", "of a long one", "and more to come"],
+)
+async def test_a_client_that_takes_nothing_is_cut_off(length: int, requests: int) -> None:
+    """Though its kernel answers every probe: however much of its answers is left, and wherever that is."""
+    async with serving(Bound(8, "EXAMPLE_MOST", send_seconds=1), told=length * "x") as served:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # it is never read
+            client.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", served.port))
+            client.send(b"GET /api/v1/status HTTP/1.1\r\nHost: x\r\n\r\n" * requests)
+            await served.until("example_http_connections_untaken_total", 1)
+            await served.until("example_http_connections", 0)
+        assert (await served.get()).startswith(b"HTTP/1.1 200 ")
