@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry
 
 from query import openapi
+from query.assumptions import Misfit
 from query.cache import Cache, Memory
 from query.catalog import Catalog
 from query.directory import Directory
@@ -48,11 +49,11 @@ def create_app(settings: QuerySettings) -> web.Application:
         shell.Shell("query", not_ready=lambda: servers.not_ready, status=status, registry=registry),
         max_body_bytes=settings.max_body_bytes,
     )
-    app.middlewares.append(_count_failures(instruments))
     app.cleanup_ctx.append(servers.opened)
     app.cleanup_ctx.append(storage.opened)
     app.on_response_prepare.append(_name_server)
     catalog = Catalog(servers)
+    app.middlewares.append(_count_failures(instruments, catalog))
     reuse = _reuse(app, servers, settings, instruments)
     routes = Routes(
         servers,
@@ -116,7 +117,7 @@ async def _name_server(_: web.Request, response: web.StreamResponse) -> None:
         response.headers[SERVER] = name
 
 
-def _count_failures(instruments: Instruments) -> Middleware:
+def _count_failures(instruments: Instruments, catalog: Catalog) -> Middleware:
     @web.middleware
     async def count_failures(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
@@ -127,5 +128,7 @@ def _count_failures(instruments: Instruments) -> Middleware:
         except Limited as error:
             instruments.limited.labels(error.setting).inc()
             raise
+        except Misfit as error:
+            raise await catalog.explained(error) from error
 
     return count_failures

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from psycopg import sql
 
 from query.tables import Batches, Row, Short
-from service.errors import Unavailable
+from service.errors import BadRequest, Unavailable
 
 EPOCH = sql.SQL("catalog.epoch() = %(assumed_epoch)s")
 KEPT = sql.SQL("catalog.raw_from(%(assumed_of)s) <= %(assumed_kept_from)s")
@@ -31,6 +31,10 @@ class OutdatedError(Exception):
 
 class Changed(Unavailable):
     """What a statement reads is not there any more, though it was when it was looked up."""
+
+
+class Misfit(BadRequest):
+    """What a statement reads is not as ingest makes it: somebody has changed it by hand."""
 
 
 class Taken(NamedTuple):

@@ -8,6 +8,7 @@ from datetime import datetime
 import psycopg
 
 from query import catalog_statements, conditions
+from query.assumptions import Misfit
 from query.composition import Rollup, size_of
 from query.facts import FieldFact, Measurement, missing, most_like, splits
 from query.known import Known
@@ -16,7 +17,7 @@ from query.planner import MAY_BE_GONE, State, no_longer_kept
 from query.servers import Servers
 from query.tables import Row
 from query.times import shortened
-from service.errors import BadRequest, NotFound
+from service.errors import BadRequest, HttpError, NotFound, Unavailable
 
 NAMES_COMPARED = 1000
 NAMES_SUGGESTED = 10
@@ -102,6 +103,20 @@ class Catalog:
             if width is not None
         ]
         return State(tuple(rollups), rows[0][0])
+
+    async def explained(self, error: Misfit) -> HttpError:
+        """What is told of a statement that does not fit: the columns of other types than ingest makes them.
+
+        Where there is none, it is the database that does not fit.
+        """
+        rows = await self._database.fetch("catalog", catalog_statements.MISFITS, {"limit": NAMES_SUGGESTED})
+        if not rows:
+            return Unavailable(f"the database failed: {error.message}")
+        found = "; ".join(f"{table} has {column} as {is_now}, not {made}" for table, column, is_now, made in rows)
+        return Misfit(
+            f"{error.message}: {found}; allowed: the types with which ingest makes columns, other numbers as fields, "
+            "or to ask for other metrics"
+        )
 
     async def gone(self, measurements: Sequence[int], start: datetime) -> tuple[str, ...]:
         """What an answer about points from `start` on has to warn of: that some of them may be gone.

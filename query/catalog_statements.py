@@ -26,6 +26,18 @@ ROLLUP_STATE: LiteralString = """
     FROM (SELECT) AS always LEFT JOIN catalog.rollup_state(%(measurement)s) s ON true
 """
 
+MISFITS: LiteralString = """
+    SELECT format('points.%%I', m.name), made.name, format_type(a.atttypid, a.atttypmod), made.type
+    FROM catalog.measurement m
+    CROSS JOIN LATERAL (
+        VALUES ('time', 'timestamp with time zone'), ('series_id', 'integer')
+        UNION ALL SELECT f.column_name, 'double precision' FROM catalog.field f WHERE f.measurement_id = m.id
+    ) AS made (name, type)
+    JOIN pg_attribute a ON a.attrelid = to_regclass(format('points.%%I', m.name)) AND a.attname = made.name
+    WHERE NOT a.attisdropped AND format_type(a.atttypid, a.atttypmod) <> made.type
+    ORDER BY m.name COLLATE "C", made.name COLLATE "C" LIMIT %(limit)s
+"""
+
 GONE: LiteralString = """
     SELECT max(kept.since), count(kept.since)
     FROM unnest(%(measurements)s::int[]) AS m (id) CROSS JOIN LATERAL catalog.raw_from(m.id) AS kept (since)

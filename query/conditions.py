@@ -70,6 +70,11 @@ def identifier(*parts: str) -> sql.Identifier:
     return sql.Identifier(*(part.replace("%", "%%") for part in parts))
 
 
+def double(row: str, column: str) -> sql.Composed:
+    """A field of a row as a double, also where somebody has made its column of other numbers; else it is one anyway."""
+    return sql.SQL("{}::float8").format(identifier(row, column))
+
+
 def conditions(measurement_id: int, match: Sequence[Matcher]) -> Statement:
     """What holds for the rows of catalog.series that every matcher chooses, in one measurement."""
     chosen = matching(match)

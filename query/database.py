@@ -6,6 +6,8 @@ driver's that is not a fault of ours becomes an answer here, and nowhere else:
     statement timeout, a result past double precision   400, the client can ask for less
     no connection, a lost or a silent one, trouble      503 with Retry-After, the same request will do later
     a table that was dropped since it was looked up     503 likewise
+    a right that was taken from the role                503 likewise, once it has it again
+    a table that somebody has changed                   400, other metrics do
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from pydantic import SecretStr
 
 from query import limits
-from query.assumptions import Changed
+from query.assumptions import Changed, Misfit
 from query.connection import Connection
 from query.instruments import Instruments
 from query.settings import QuerySettings
@@ -37,6 +39,16 @@ log = logs.get(__name__)
 
 POOL_RETRY_SECONDS = 2.0
 """How long the pool tries a failed connection again by itself; the next request makes it begin anew."""
+
+MISFITS = (
+    psycopg.errors.CannotCoerce,
+    psycopg.errors.DatatypeMismatch,
+    psycopg.errors.InvalidParameterValue,
+    psycopg.errors.InvalidTextRepresentation,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.WrongObjectType,
+)
+"""What comes of a column, or a table, of another type."""
 
 Query = sql.SQL | sql.Composed | LiteralString
 Planned = Literal["each", "once", "either"]
@@ -203,7 +215,18 @@ class Database:
         if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
             # Found in the catalog a moment before: somebody has dropped a rollup, or a measurement, since.
             log.warning("what a statement reads is gone", sqlstate=error.sqlstate, error=summary(error))
-            return Changed("what the request is about was changed while it was answered")
+            return Changed(f"what the request is about was changed while it was answered, or by hand: {summary(error)}")
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            log.warning("the database refuses a statement", role=ROLE, sqlstate=error.sqlstate, error=summary(error))
+            return Unavailable(f"the database refuses its role {ROLE}: {summary(error)}")
+        if isinstance(error, psycopg.DataError) and error.sqlstate is None:
+            return BadRequest(
+                f"{summary(error)}: what is read was written around ingest; allowed: times before the year 10000, or "
+                "to ask for other measurements"
+            )
+        if isinstance(error, MISFITS):
+            log.warning("what a statement reads was changed", sqlstate=error.sqlstate, error=summary(error))
+            return Misfit(summary(error))
         if isinstance(error, PoolTimeout | TooManyRequests):
             return Unavailable(
                 f"no database connection was free in time (QUERY_CONNECTIONS allows {settings.connections}, "

@@ -13,7 +13,7 @@ from typing import Any, LiteralString
 
 from psycopg import sql
 
-from query.conditions import HOST, Statement, identifier, matching, tag_value
+from query.conditions import HOST, Statement, double, identifier, matching, tag_value
 from query.facts import Measurement
 from query.parameters import Matcher
 
@@ -174,7 +174,7 @@ def last(scope: Scope, among: Sequence[tuple[Measurement, Sequence[str]]], only:
     """
     branches = []
     for place, (measurement, columns) in enumerate(among):
-        names = [identifier("p", column) for column in columns]
+        names = [double("p", column) for column in columns]
         present = sql.SQL(" OR ").join(sql.SQL("{} IS NOT NULL").format(name) for name in names)
         branches.append(
             sql.SQL("""

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from query import conditions
 from query.assumptions import Assumption, Taken
-from query.conditions import HOST, OF_MEASUREMENT, Form, Statement, identifier, tag_value
+from query.conditions import HOST, OF_MEASUREMENT, Form, Statement, double, identifier, tag_value
 from query.facts import FieldFact
 from query.light import days, during, planned
 from query.points import Comparison, Order, PointsRequest
@@ -102,7 +102,7 @@ def points(
 
 def _text(asked: _Asked) -> sql.SQL:
     tags = [tag_value(f"by_{place}", is_host=is_host) for place, is_host in enumerate(asked.by)]
-    values = [identifier("p", field.column) for field in asked.fields]
+    values = [double("p", field.column) for field in asked.fields]
     composed = POINTS.format(
         columns=COMMA.join([*tags, *values]),
         points=identifier("points", asked.fields[0].measurement),
@@ -116,7 +116,7 @@ def _text(asked: _Asked) -> sql.SQL:
 _held = lru_cache(TEXTS)(_text)
 
 
-def _conditions(asked: _Asked, values: Sequence[sql.Identifier]) -> list[sql.Composable]:
+def _conditions(asked: _Asked, values: Sequence[sql.Composable]) -> list[sql.Composable]:
     """What holds for a point beside its time."""
     held: list[sql.Composable] = []
     if {field.column for field in asked.fields}.isdisjoint(column for column, _ in asked.where):
@@ -125,7 +125,7 @@ def _conditions(asked: _Asked, values: Sequence[sql.Identifier]) -> list[sql.Com
         held.append(sql.SQL("({})").format(present))
     for place, (column, operator) in enumerate(asked.where):
         compared = sql.SQL(COMPARISONS[operator])
-        held.append(sql.SQL("{} {} {}").format(identifier("p", column), compared, sql.Placeholder(f"number_{place}")))
+        held.append(sql.SQL("{} {} {}").format(double("p", column), compared, sql.Placeholder(f"number_{place}")))
     if asked.match:
         held.append(IS_CHOSEN.format(conditions=OF_MEASUREMENT.format(conditions.text_of(asked.match))))
     if asked.taken is not None:

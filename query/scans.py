@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from psycopg import sql
 
-from query.conditions import identifier
+from query.conditions import double, identifier
 from query.functions import PARTS, ROLLED_UP_PARTS, recipe
 from query.planner import Source
 from query.shape import Shape
@@ -146,11 +146,11 @@ class Scans:
             fractions=self._value("fractions"),
         )
 
-    def _point(self, field: int, source: Source) -> sql.Identifier:
+    def _point(self, field: int, source: Source) -> sql.Composable:
         """The value of a field in a point."""
         if source.needs_before:
             return sql.Identifier("p", f"value_{field}")
-        return identifier("p", self._shape.fields[field].column)
+        return double("p", self._shape.fields[field].column)
 
     def _present(self, source: Source) -> sql.Composable:
         """Rows without a number of any of the fields are none."""
@@ -172,7 +172,7 @@ class Scans:
     def _with_points_before(self, source: Source, start: sql.Placeholder, end: sql.Placeholder) -> sql.Composed:
         columns = [
             POINT_BEFORE.format(
-                column=identifier("p", self._shape.fields[field].column),
+                column=double("p", self._shape.fields[field].column),
                 value=alias("value", field),
                 before=alias("before", field),
                 before_time=alias("before_time", field),
