@@ -207,11 +207,7 @@ class Database:
         if isinstance(error, psycopg.errors.QueryCanceled) and seconds >= settings.statement_timeout_seconds:
             return limits.too_slow(settings)
         if isinstance(error, psycopg.errors.NumericValueOutOfRange):
-            return BadRequest(
-                "fn: what is computed of these points is beyond double precision (5e-324 to 1.8e308); allowed: "
-                "a shorter range, fewer series, or another function",
-                parameter="fn",
-            )
+            return limits.beyond_doubles()
         if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
             # Found in the catalog a moment before: somebody has dropped a rollup, or a measurement, since.
             log.warning("what a statement reads is gone", sqlstate=error.sqlstate, error=summary(error))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -121,6 +123,28 @@ def too_many_measurements(settings: QuerySettings) -> Limited:
         f"the points of more than {settings.max_measurements} measurements",
         "choose one by measurement, or fewer by match, or ask without start and end",
     )
+
+
+def beyond_doubles() -> BadRequest:
+    """Numbers of which something is computed that double precision has no place for."""
+    return BadRequest(
+        "fn: what is computed of these points is beyond double precision (5e-324 to 1.8e308); allowed: "
+        "a shorter range, fewer series, or another function",
+        parameter="fn",
+    )
+
+
+def finite(places: Sequence[int], batch: list[Row]) -> list[Row]:
+    """The next rows. Raises `BadRequest` where one of the numbers in these places is none.
+
+    Of points that are further apart than any double, PostgreSQL has Infinity for a percentile between them, where other
+    functions fail; JSON has no such number, and the other formats have.
+    """
+    for row in batch:
+        for place in places:
+            if row[place] is not None and not math.isfinite(row[place]):
+                raise beyond_doubles()
+    return batch
 
 
 def too_slow(settings: QuerySettings) -> Limited:

@@ -13,6 +13,7 @@ from query.catalog import Catalog
 from query.conditions import Statement
 from query.facts import FieldFact
 from query.fill import filled_batches
+from query.functions import fraction
 from query.planner import Plan, State
 from query.reuse import Reuse, Reused
 from query.servers import Servers
@@ -90,6 +91,10 @@ class Store:
         """The rows of the answer. Raises `Limited` past a bound, or they do when they are read."""
         request, settings = plan.request, self._settings
         size = limits.AnswerSize(settings, len(request.by), len(plan.values))
+        if plan.fractions:
+            before = len(request.by) + (request.step is not None)
+            places = [place for place, value in enumerate(plan.values, before) if fraction(value.fn) is not None]
+            rows = mapped(rows, partial(limits.finite, places))
         if request.fill != "none" and request.windows is not None:
             starts = list(request.windows.starts(request.start, request.end))
             rows = filled_batches(rows, len(request.by), starts, request.fill)

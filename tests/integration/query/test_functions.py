@@ -3,6 +3,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from tests.integration.query.conftest import Database, Query, ServeQuery
 from tests.integration.query.reference import Ask, Point, assert_same, expected
 
@@ -127,3 +129,18 @@ async def test_functions_of_numbers_near_the_bounds_of_doubles(query: Query, sto
             refusal = await query.refused(**ask(fn).parameters("m") | {"match": f"host={host}"})
             assert refusal["parameter"] == "fn", refusal
             assert "beyond double precision (5e-324 to 1.8e308)" in refusal["message"]
+
+
+@pytest.mark.parametrize("step", [None, "1h"])
+@pytest.mark.parametrize("by", [(), ("host",)])
+async def test_percentiles_between_numbers_that_are_too_far_apart(
+    query: Query, stored: Database, step: str | None, by: tuple[str, ...]
+) -> None:
+    """What cannot be computed between them is refused in every format alike; what is one of them is answered."""
+    stored.store("m", points("a", -1.7e308, 1.7e308))
+    for form in ("json", "csv", "ndjson", "arrow"):
+        refusal = await query.refused(**ask("max", "median", by=by, step=step).parameters("m") | {"format": form})
+        assert refusal["parameter"] == "fn", refusal
+        assert "beyond double precision" in refusal["message"]
+    found = str(await query.aggregate(**ask("min", "p0", "max", "p100", by=by, step=step).parameters("m")))
+    assert (found.count("-1.7e+308"), found.count(" 1.7e+308")) == (2, 2)
