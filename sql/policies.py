@@ -28,6 +28,12 @@ INSERT = sql.SQL(
     "INSERT INTO catalog.policy AS p (pattern, {names}) VALUES ({values}) ON CONFLICT (pattern) DO UPDATE SET {updates}"
 )
 MATCHED = "SELECT m.name FROM catalog.measurement m WHERE catalog.matches(m.name, %s) ORDER BY m.name"
+WAITING = """
+    SELECT p.retain_raw, coalesce(r.retained::text, 'forever')
+    FROM catalog.measurement m CROSS JOIN catalog.policy_of(m.name) p
+    LEFT JOIN catalog.retention r ON r.measurement_id = m.id
+    WHERE m.name = %s AND r.retained IS DISTINCT FROM catalog.span(p.retain_raw)
+"""
 BUSY = "somebody uses its table for long; maintain will try again"
 
 Row = dict[str, Any]
@@ -131,6 +137,19 @@ def apply(connection: psycopg.Connection, measurement: str) -> list[str]:
     assert row is not None
     changed: list[str] = row[0]
     return changed
+
+
+def waiting(connection: psycopg.Connection, measurement: str) -> list[str]:
+    """What of a policy that was applied is not in force yet, and until when, in words.
+
+    Points are not dropped before they are rolled up, and the rollups are settled: until then they are kept as before.
+    """
+    rows = connection.execute(WAITING, [measurement]).fetchall()
+    return [
+        f"raw points are kept {in_force} until all that is older than {wanted} is rolled up and settled, "
+        f"and {wanted} from the next round of maintain on"
+        for wanted, in_force in rows
+    ]
 
 
 def matched(connection: psycopg.Connection, pattern: str) -> list[str]:

@@ -84,7 +84,8 @@ class Changing(PolicyCommand):
         rows = [[one.measurement, one.value, one.was, one.becomes] for one in changed]
         print(*tables.lines(["measurement", "value", "was", "would be" if self.dry_run else "is"], rows), sep="\n")
         for measurement, outcome in outcomes.items():
-            print(f"{measurement}: {outcome.get('failed') or ', '.join(outcome['done']) or 'nothing to do'}")
+            words = outcome.get("failed") or ", ".join([*outcome["done"], *outcome["waiting"]])
+            print(f"{measurement}: {words or 'nothing to do'}")
 
 
 class Set(Changing):
@@ -122,11 +123,12 @@ class Policy(Settings):
 
 
 def _applied(connection: psycopg.Connection, measurements: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What was done for each measurement, or why it failed."""
+    """What was done for each measurement and what has to wait, or why it failed."""
     for measurement in measurements:
         for _ in range(TRIES):
             try:
-                outcome: dict[str, Any] = {"done": policies.apply(connection, measurement)}
+                done = policies.apply(connection, measurement)
+                outcome: dict[str, Any] = {"done": done, "waiting": policies.waiting(connection, measurement)}
                 break
             except psycopg.errors.LockNotAvailable:
                 outcome = {"failed": policies.BUSY}

@@ -59,6 +59,25 @@ def test_set_applies_to_what_matches(on_database: Commands) -> None:
     assert kept(on_database)["disk"] == "7d"
 
 
+def test_what_has_to_wait_is_told(on_database: Commands, database: str) -> None:
+    """A shorter time is not in force before rollups have what would be dropped by it; then maintenance applies it."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        rolled_up = "CREATE OR REPLACE FUNCTION catalog.is_rolled_up(wanted catalog.measurement, before timestamptz) "
+        connection.execute(rolled_up.encode() + b"RETURNS boolean LANGUAGE sql AS $$ SELECT false $$")
+        waits = (
+            "raw points are kept 90 days until all that is older than 1d is rolled up and settled, "
+            "and 1d from the next round of maintain on"
+        )
+        done = on_database.run("sql", "policy", "set", "cpu", "retain_raw=1d")
+        assert done.stdout.splitlines()[-1] == f"cpu: {waits}"
+        answer = told(on_database, "policy", "set", "cpu", "chunk_interval=1h")
+        assert answer["applied"]["cpu"] == {"done": ["chunks of 01:00:00"], "waiting": [waits]}
+        connection.execute(rolled_up.encode() + b"RETURNS boolean LANGUAGE sql AS $$ SELECT true $$")
+        assert on_database.run("sql", "maintain", "--once").returncode == 0
+        answer = told(on_database, "policy", "set", "cpu", "chunk_interval=2h")
+        assert answer["applied"]["cpu"] == {"done": ["chunks of 02:00:00"], "waiting": []}
+
+
 def test_a_dry_run_changes_nothing(on_database: Commands, database: str) -> None:
     """It shows what would be."""
     before = told(on_database, "policy", "list")

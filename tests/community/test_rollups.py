@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from psycopg import sql
 
+from sql import policies
 from tests.community.stored import Measurement, Stored
 
 IS_COMMUNITY = """
@@ -233,6 +234,23 @@ def test_they_can_be_turned_off_and_on(stored: Stored) -> None:
     m.refresh()
     m.until_valid("1h_1", "19 hours", "2 hours 5 minutes")
     assert m.disagreements() == []
+
+
+def test_a_shorter_time_waits_for_the_rollups(stored: Stored) -> None:
+    """What is to be dropped by it must be rolled up first, and settled; until then it is told that it waits."""
+    m = stored.new(retain_raw="60d", chunk_interval="1d")
+    m.fill("9 days", "0 days", "1 hour")
+    assert policies.waiting(stored.connection, m.name) == []
+    stored.set_policy(m.name, retain_raw="2d", chunk_interval="1d")
+    for _ in range(2):
+        assert m.apply() == []
+        (told,) = policies.waiting(stored.connection, m.name)
+        assert told.startswith("raw points are kept 60 days until all that is older than 2d is rolled up and settled")
+        m.run("refresh_continuous_aggregate", "10m_1")
+        m.run("refresh_continuous_aggregate", "1h_1")
+    m.refresh()
+    assert m.apply() == ["raw points kept 2d"]
+    assert policies.waiting(stored.connection, m.name) == []
 
 
 def test_points_do_not_expire_before_they_are_rolled_up(stored: Stored) -> None:
