@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
-"""A quality: at most 1, with at most three decimals."""
+WEIGHT = re.compile(r"0?\.[0-9]{1,3}|0\.?|1(?:\.0{0,3})?")
+"""A quality: at most 1, with at most three decimals; without the zero before them too, as Java's own client has it."""
 MOST_HELD = 128
 """Headers whose meaning is remembered, since clients say the same with every request."""
 LONGEST_HELD = 1024
