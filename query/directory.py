@@ -13,6 +13,7 @@ from query.facts import FieldFact, Measurement
 from query.limits import Limited
 from query.list_statements import Part, Scope
 from query.lists import (
+    Active,
     Chosen,
     FieldsRequest,
     HostsRequest,
@@ -138,7 +139,7 @@ class Directory:
             return Scope(request.match, None, [])
         among = await self._catalog.measurements_with_series(request.match, settings.max_measurements + 1)
         if len(among) > settings.max_measurements:
-            raise limits.too_many_measurements(settings)
+            raise limits.too_many_measurements(settings, has_range=isinstance(request, Active))
         return Scope(request.match, None, among, start, end)
 
     async def _fields(self, scope: Scope, metrics: Sequence[str]) -> list[tuple[Measurement, list[FieldFact]]]:
@@ -163,7 +164,7 @@ class Directory:
         if request.limit is None:
             return Page(most, refusal)
         if request.limit > most:
-            raise refusal
+            raise limits.too_large_a_page(refusal, request.limit, most)
         return Page(request.limit)
 
     def _named(self, request: Named, page: Page) -> Part:

@@ -115,13 +115,20 @@ def check_search(search: str | None, settings: QuerySettings) -> None:
     _check_tags("search", () if search is None else (search,), settings)
 
 
-def too_many_measurements(settings: QuerySettings) -> Limited:
-    """A list that would have to look into the points of more measurements than it may."""
+def too_large_a_page(refusal: Limited, limit: int, most: int) -> Limited:
+    """A page of more entries than an answer may have, whose refusal as a whole would be `refusal`."""
+    allowed = refusal.details["allowed"]
+    return Limited(refusal.setting, allowed, f"limit: {limit} entries, of which {most} fit", "give a lower limit")
+
+
+def too_many_measurements(settings: QuerySettings, *, has_range: bool) -> Limited:
+    """A list that would have to look into the points of more measurements than it may; some do only for a range."""
+    without = ", or ask without start and end" if has_range else ""
     return Limited(
         "max_measurements",
         settings.max_measurements,
         f"the points of more than {settings.max_measurements} measurements",
-        "choose one by measurement, or fewer by match, or ask without start and end",
+        f"choose one by measurement, or fewer by match{without}",
     )
 
 

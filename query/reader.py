@@ -59,7 +59,7 @@ class Reader:
         most = settings.max_values // len(fields)
         refusal = limits.too_many_values(settings, f"more than {most} points of {len(fields)} values", PAGES)
         if request.limit is not None and request.limit > most:
-            raise refusal
+            raise limits.too_large_a_page(refusal, request.limit, most)
         page = Page(most, refusal, key=_place) if request.limit is None else Page(request.limit, key=_place)
 
         async def compute(*_: datetime) -> Batches:

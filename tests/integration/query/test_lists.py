@@ -266,7 +266,9 @@ async def test_lists_have_a_bound(database: str, stored: Database, serve_query: 
         status, answer = await query.get(f"/api/v1/{path}")
         assert (status, answer["limit"]) == (400, setting)
         assert "in pages by limit and after" in answer["message"]
-        assert (await query.get(f"/api/v1/{path}", {"limit": 2}))[1]["limit"] == setting
+        status, answer = await query.get(f"/api/v1/{path}", {"limit": 2})
+        assert (status, answer["limit"]) == (400, setting)
+        assert answer["message"].startswith("limit: 2 entries, of which 1 fit")
         assert len(await listed(query, path, limit=1)) == 1
     assert (await query.get("/api/v1/hosts", {"match": "host=a"}))[0] == 200
     stored.store("mem", [point(HOUR, host="b")])
@@ -276,6 +278,7 @@ async def test_lists_have_a_bound(database: str, stored: Database, serve_query: 
         status, answer = await query.get(f"/api/v1/{path}", {"start": "-1h"} if path == "tags" else None)
         assert (status, answer["limit"]) == (400, "QUERY_MAX_MEASUREMENTS")
         assert "choose one by measurement" in answer["message"]
+        assert ("ask without start and end" in answer["message"]) == (path == "tags")
     assert len(await listed(query, "hosts", match="host=a")) == 1
 
 
