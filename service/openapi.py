@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from service import VERSION
 from service.body import DECODINGS
-from service.errors import HttpError, Unavailable, Unmet
+from service.errors import HttpError, TooManyRequests, Unavailable, Unmet
 
 JsonSchema = dict[str, Any]
 
@@ -22,6 +22,8 @@ TEXT: JsonSchema = {"type": "string"}
 JSON_TYPE = "application/json"
 ERROR = "Error"
 """The component that every error's body is."""
+TO_BE_RETRIED = (TooManyRequests, Unavailable)
+RETRY = {"Retry-After": "how many seconds to wait before the same request is sent again"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,12 @@ def of_the_shell() -> list[Operation]:
 def errors(*kinds: type[HttpError]) -> dict[int, Answer]:
     """The answers of errors: their statuses, and what their docstrings say."""
     content = {JSON_TYPE: {"$ref": f"#/components/schemas/{ERROR}"}}
-    return {kind.status: Answer(" ".join((kind.__doc__ or "").split()), content) for kind in kinds}
+    return {
+        kind.status: Answer(
+            " ".join((kind.__doc__ or "").split()), content, RETRY if issubclass(kind, TO_BE_RETRIED) else {}
+        )
+        for kind in kinds
+    }
 
 
 def _in_url(schema: JsonSchema) -> JsonSchema:

@@ -57,6 +57,14 @@ async def test_every_route_is_described(query: Query) -> None:
     assert described(document()) == answered(app)
 
 
+def test_what_may_be_sent_again_is_described_to_say_when() -> None:
+    """Refusals that pass by themselves are described with the header that they have, and no others."""
+    for path in document()["paths"].values():
+        for operation in path.values():
+            said = {status for status, one in operation["responses"].items() if "Retry-After" in one.get("headers", {})}
+            assert said == {"429", "503"} & set(operation["responses"])
+
+
 async def test_the_page_loads_nothing_from_elsewhere(query: Query) -> None:
     """The page and all that it names come from the service itself, and the browser is told to take nothing else."""
     async with query.client.get(f"{query.url}/docs") as response:
