@@ -117,7 +117,12 @@ class Instruments:
         self.jobs = Gauge(
             "query_jobs", "Jobs of the database, by state when last looked at.", ["state"], registry=registry
         )
-        self.storage_points = Gauge("query_storage_points", "Points stored, by the last look.", registry=registry)
+        self.storage_points = Gauge(
+            "query_storage_points",
+            "Points stored, by the last look: counted where they are compressed, elsewhere estimated by PostgreSQL's "
+            "statistics.",
+            registry=registry,
+        )
         self.storage_chunks = Gauge(
             "query_storage_chunks",
             "Chunks stored; of these, due are those that should be compressed by now and are not.",
