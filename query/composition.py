@@ -21,6 +21,8 @@ FINEST = timedelta(minutes=10)
 
 LEAST_BUCKETS = 3
 """Fewer buckets of a rollup in a row cost more, as one more scan of the statement, than they save."""
+SAMPLE = timedelta(days=3)
+"""What holds for so much of a range holds for all: windows of a calendar are days, which leave enough between them."""
 MOST_STRETCHES = 16
 """Stretches read from one rollup: each is a scan of its own. The longest are taken."""
 
@@ -68,7 +70,8 @@ def compose(
     stretches: list[Stretch] = []
     for rollup in sorted(rollups, key=lambda one: one.width, reverse=True):
         usable = whole(overlap(left, rollup.valid), rollup.width)
-        usable = without(usable, straddled(start, end, windows, rollup.width))
+        if usable:
+            usable = without(usable, straddled(usable[0][0], usable[-1][1], windows, rollup.width))
         taken = _worthwhile(usable, rollup.width, cut)
         stretches += [Stretch(*one, rollup) for one in taken]
         left = without(left, taken)
@@ -79,6 +82,7 @@ def compose(
 
 def can_help(start: datetime, end: datetime, windows: Windows | None) -> bool:
     """Whether any rollup could be worth reading, whatever there is."""
+    end = min(end, start + SAMPLE)
     usable = without(whole([(start, end)], FINEST), straddled(start, end, windows, FINEST))
     return bool(_worthwhile(usable, FINEST, None))
 

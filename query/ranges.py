@@ -20,11 +20,23 @@ def overlap(ranges: Iterable[Range], others: Sequence[Range]) -> list[Range]:
 
 
 def without(ranges: Iterable[Range], taken: Iterable[Range]) -> list[Range]:
-    """What of `ranges` is not in `taken`."""
-    left = list(ranges)
-    for start, end in taken:
-        cut = [piece for one in left for piece in ((one[0], min(one[1], start)), (max(one[0], end), one[1]))]
-        left = [piece for piece in cut if piece[0] < piece[1]]
+    """What of `ranges` is not in `taken`, which may overlap and be in any order.
+
+    Each is looked at once, not each with each: a window of every day for centuries makes hundreds of thousands.
+    """
+    cuts = sorted(taken)
+    left, first = [], 0
+    for start, end in ranges:
+        while first < len(cuts) and cuts[first][1] <= start:
+            first += 1
+        rest, place = start, first
+        while place < len(cuts) and cuts[place][0] < end:
+            if rest < cuts[place][0]:
+                left.append((rest, cuts[place][0]))
+            rest = max(rest, cuts[place][1])
+            place += 1
+        if rest < end:
+            left.append((rest, end))
     return left
 
 
@@ -41,7 +53,7 @@ def around(start: datetime, end: datetime, width: timedelta) -> Range:
 
 def buckets_around(moments: Iterable[datetime], width: timedelta) -> list[Range]:
     """The buckets that begin before one of `moments` and end after it."""
-    starts = dict.fromkeys(_down(moment, width) for moment in moments if _down(moment, width) != moment)
+    starts = dict.fromkeys(start for moment in moments if (start := _down(moment, width)) != moment)
     return [(start, start + width) for start in starts]
 
 

@@ -96,6 +96,15 @@ def test_windows_decide_which_buckets_fit() -> None:
     assert can_help(at(0), at(24 * 60), made("1d", "Asia/Kathmandu"))
 
 
+def test_days_of_a_zone_for_centuries() -> None:
+    """As many windows as an answer may have, each with a bucket that does not fit, are gone through once."""
+    end = 200_000 * 24 * 60
+    found = composed(0, end, rollup(10, (0, end)), step="1d", zone="Asia/Kathmandu")
+    assert [one[0] for one in found].count("10m") == MOST_STRETCHES
+    assert sum(end - start for _, start, end in found) == end
+    assert can_help(at(0), at(end), made("1d", "Asia/Kathmandu"))
+
+
 def test_before_the_cut_there_are_rollups_alone() -> None:
     """Also short stretches of them; what none has is left out."""
     assert composed(5, 200, rollup(10, (0, 30), (60, 1000)), cut=107) == [

@@ -45,6 +45,23 @@ def test_overlap_and_rest_are_those_of_sets(one: list[Range], other: list[Range]
         assert all(start < end for start, end in found)
 
 
+@given(some(), st.lists(some(), max_size=3))
+def test_what_is_taken_may_overlap(one: list[Range], others: list[list[Range]]) -> None:
+    """What is taken out is so by whichever of several ranges, in whatever order they stand."""
+    taken = [pair for other in others for pair in reversed(other)]
+    assert minutes(without(one, taken)) == minutes(one) - minutes(taken)
+
+
+def test_many_are_taken_out_of_many() -> None:
+    """Each is looked at once, so that a hundred thousand can be taken out of one, and of as many."""
+    count = 100_000
+    gaps = ranges(*((10 * number + 3, 10 * number + 5) for number in range(count)))
+    assert without([(at(0), at(10 * count))], gaps)[1:-1] == ranges(
+        *((10 * number + 5, 10 * number + 13) for number in range(count - 1))
+    )
+    assert without(gaps, gaps) == []
+
+
 def test_whole_buckets() -> None:
     """A range is shrunk to the buckets that lie in it, and is gone when none does."""
     assert whole(ranges((3, 31), (40, 50), (51, 69), (55, 65)), 10 * MINUTE) == ranges((10, 30), (40, 50))
