@@ -177,11 +177,15 @@ def runs(ranges: Sequence[Range], missing: Sequence[int], most: int) -> list[tup
             found[-1] = (found[-1][0], place + 1)
         else:
             found.append((place, place + 1))
-    while len(found) > most:
-        gaps = [ranges[right[0]][0] - ranges[left[1] - 1][1] for left, right in pairwise(found)]
-        nearest = gaps.index(min(gaps))
-        found[nearest : nearest + 2] = [(found[nearest][0], found[nearest + 1][1])]
-    return found
+    gaps = [ranges[right[0]][0] - ranges[left[1] - 1][1] for left, right in pairwise(found)]
+    nearest = set(sorted(range(len(gaps)), key=gaps.__getitem__)[: max(len(found) - most, 0)])
+    joined = found[:1]
+    for place, run in enumerate(found[1:]):
+        if place in nearest:
+            joined[-1] = (joined[-1][0], run[1])
+        else:
+            joined.append(run)
+    return joined
 
 
 def _known_by(known: list[Any], match: Sequence[Matcher]) -> tuple[bytes, bytes]:

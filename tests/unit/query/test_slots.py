@@ -235,3 +235,11 @@ def test_missing_slots_are_computed_in_few_runs() -> None:
     assert runs(ranges, [0, 5, 7, 11], 3) == [(0, 1), (5, 8), (11, 12)]
     assert runs(ranges, [0, 5, 7, 11], 1) == [(0, 12)]
     assert runs(ranges, list(range(12)), 1) == [(0, 12)]
+
+
+def test_runs_of_every_other_window() -> None:
+    """Of gaps of one length the earliest are taken in, and no window is asked for twice or forgotten."""
+    ranges = known(step="1m", start="2026-11-22T00:00:00Z", most_windows=10_000).ranges
+    places = list(range(0, len(ranges), 2))
+    found = runs(ranges, places, 8)
+    assert found == [(0, places[-8] + 1), *((place, place + 1) for place in places[-7:])]
