@@ -117,7 +117,9 @@ def values(plan: Plan, lookback: timedelta, of: Shape) -> dict[str, Any]:
     if isinstance(windows, FixedWindows):
         found[of.name("step")] = windows.length
     elif windows is not None:
-        found[of.name("starts")] = list(windows.starts(request.start, request.end))
+        # As the text of an array, which takes a third of the time that the driver does with moments.
+        starts = (start.isoformat() for start in windows.starts(request.start, request.end))
+        found[of.name("starts")] = f"{{{','.join(starts)}}}"
     for number, piece in enumerate(plan.pieces):
         found |= {of.name("start", number): piece.start, of.name("end", number): piece.end}
     if of.looks_far:
