@@ -119,9 +119,15 @@ class Database:
         return rows
 
     async def stream(
-        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None, *, planned: Planned = "each"
+        self,
+        name: str,
+        statement: Query,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        planned: Planned = "each",
+        size: int = BATCH_ROWS,
     ) -> Batches:
-        """The rows of a statement in batches, as the server makes them: never all of them are in memory.
+        """The rows of a statement, at most `size` at a time, as the server makes them: never all are in memory.
 
         Raises as `fetch` does, also in the middle. The connection is in use until the end: who stops before it must
         close the generator, which cancels the statement.
@@ -130,7 +136,7 @@ class Database:
             connection = await self._pool.getconn()
             try:
                 await self._told(connection, planned)
-                rows = connection.read.batches(statement, parameters, BATCH_ROWS, prepare=planned != "each")
+                rows = connection.read.batches(statement, parameters, size, prepare=planned != "each")
                 async with aclosing(rows):
                     while (batch := await self._heard(anext(rows, None))) is not None:
                         self._instruments.rows.labels(name).inc(len(batch))

@@ -48,6 +48,10 @@ LONG_AGO = ALWAYS_KEPT + timedelta(minutes=1)
 
 PAGES = "ask for them in pages by limit and after, or choose fewer by match"
 
+ENTRIES = 100
+"""So many are read at a time. The database takes longer to find one than it takes to hand it on: so one is done during
+the other, and little is left to do when the last has come."""
+
 
 class Directory:
     """Everything that query lists.
@@ -191,7 +195,7 @@ class Directory:
     ) -> tuple[Batches, Callable[[], dict[str, Any]], tuple[str, ...]]:
         """The rows of a page, what is told of them in the end, and what of that is of points that are gone."""
         gone = await self._gone(scope)
-        batches = mapped(self._database.stream("list", statement.text, statement.parameters), page.take)
+        batches = mapped(self._database.stream("list", statement.text, statement.parameters, size=ENTRIES), page.take)
         found = Search(can_compare=self._database.similarity is not None)
 
         def told() -> dict[str, Any]:

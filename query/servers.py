@@ -32,7 +32,7 @@ from query.position import HEADER, Position
 from query.settings import QuerySettings
 from query.settled import Settled
 from query.standing import Fault, ServerState, Standing
-from query.tables import Batches, Row
+from query.tables import BATCH_ROWS, Batches, Row
 from query.watch import abandon
 from service import logs
 from service.errors import BadRequest, Unavailable
@@ -184,7 +184,13 @@ class Servers:
         return await self._primary.fetch(name, statement, parameters, planned=planned)
 
     async def stream(
-        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None, *, planned: Planned = "each"
+        self,
+        name: str,
+        statement: Query,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        planned: Planned = "each",
+        size: int = BATCH_ROWS,
     ) -> Batches:
         """The rows of a statement in batches, as `Database.stream` has them, from the same server.
 
@@ -193,7 +199,7 @@ class Servers:
         choice = _CHOICE.get(None)
         if choice is not None and choice.server is self._replica:
             is_begun = False
-            batches = choice.server.stream(name, statement, parameters, planned=planned)
+            batches = choice.server.stream(name, statement, parameters, planned=planned, size=size)
             try:
                 while (batch := await _while_there(choice.server, _next(batches))) is not None:
                     is_begun = True
@@ -206,7 +212,7 @@ class Servers:
                 if is_begun:
                     raise
                 self._leave_replica(choice, error)
-        async with aclosing(self._primary.stream(name, statement, parameters, planned=planned)) as batches:
+        async with aclosing(self._primary.stream(name, statement, parameters, planned=planned, size=size)) as batches:
             async for batch in batches:
                 yield batch
 
