@@ -22,6 +22,8 @@ export class ExploreForm {
   #tags = h("div", { class: "checks" });
   #match = h("textarea", { rows: "2", spellcheck: "false", placeholder: "host=~web-.*" });
   #choices = new Map();
+  /** Whether boxes were checked by hand since the question was filled in. */
+  #isTouched = false;
 
   constructor(asked) {
     const submit = (event) => {
@@ -32,6 +34,11 @@ export class ExploreForm {
       asked({ ...this.#read(), fields: [], by: null });
     });
     this.#narrow.addEventListener("input", () => this.#hideOthers());
+    for (const boxes of [this.#fields, this.#tags]) {
+      boxes.addEventListener("change", () => {
+        this.#isTouched = true;
+      });
+    }
     this.element = h(
       "form",
       { class: "explore", onsubmit: submit },
@@ -59,6 +66,7 @@ export class ExploreForm {
   /** Fills in a question. */
   set(question) {
     this.#question = question;
+    this.#isTouched = false;
     this.#match.value = question.match.join("\n");
     for (const [key, select] of this.#choices) {
       select.value = question[key];
@@ -84,16 +92,17 @@ export class ExploreForm {
   }
 
   /**
-   * Offers the fields (names) and the tags (`{tag, series}`) of the measurement, the question's checked; returns what
-   * it holds then. What the question wants and is not there is offered as well: the service says that there is no such
-   * field.
+   * Offers the fields (names) and the tags (`{tag, series}`) of the measurement, the question's checked, unless somebody
+   * has checked others meanwhile; returns what it holds then. What the question wants and is not there is offered as
+   * well: the service says that there is no such field.
    */
   offerNames(fields, tags) {
     const { fields: wanted } = this.#question;
     const by = split(this.#question.by ?? usualBy(tags, this.#question.match));
     const usual = [fields.find((name) => TELLING.has(name)) ?? fields[0]].filter(Boolean);
-    const isAnother = fill(this.#fields, [...new Set([...fields, ...wanted])], wanted.length > 0 ? wanted : usual);
-    fill(this.#tags, [...new Set([...tags.map((one) => one.tag), ...by])], by);
+    const isKept = this.#isTouched;
+    const isAnother = fill(this.#fields, [...new Set([...fields, ...wanted])], wanted.length > 0 ? wanted : usual, isKept);
+    fill(this.#tags, [...new Set([...tags.map((one) => one.tag), ...by])], by, isKept);
     if (isAnother) {
       this.#narrow.hidden = fields.length <= MANY_FIELDS;
       this.#narrow.value = "";
@@ -120,17 +129,19 @@ export class ExploreForm {
 }
 
 /**
- * Checks the boxes of these names. Boxes that are there stay, and keep the focus; where others take their place, the
- * first that is checked is in sight, and the answer is true.
+ * Checks the boxes of these names. Boxes that are there stay, and keep the focus, and what is checked of them if
+ * `isKept`; where others take their place, the first that is checked is in sight, and the answer is true.
  */
-function fill(element, names, checked) {
+function fill(element, names, checked, isKept) {
   const known = [...element.children].map((box) => box.textContent);
   const isAnother = names.length !== known.length || names.some((name, n) => name !== known[n]);
   if (isAnother) {
     element.replaceChildren(...names.map(boxOf));
   }
-  for (const input of element.querySelectorAll("input")) {
-    input.checked = checked.includes(input.value);
+  if (isAnother || !isKept) {
+    for (const input of element.querySelectorAll("input")) {
+      input.checked = checked.includes(input.value);
+    }
   }
   if (isAnother) {
     const seen = element.querySelector("input:checked");

@@ -186,6 +186,24 @@ def test_the_focus_stays_where_it_was(measured: Site, open_tab: OpenTab) -> None
     expect(box).to_be_focused()
 
 
+def test_a_choice_that_is_made_meanwhile_stays(measured: Site, open_tab: OpenTab) -> None:
+    """Names are asked for again with a question; a box that is checked before they come is part of it."""
+    page = open_tab("about:blank")
+    page.clock.install()
+    page.goto(f"{measured.url}#/explore?measurement=cpu&field=usage_user")
+    expect(page.locator(".answer thead")).to_contain_text("avg usage_user")
+    page.clock.fast_forward("01:01")  # what is known of names is old by then
+    held: list[Route] = []
+    page.route("**/api/v1/measurements*", lambda route: held.append(route), times=1)
+    with page.expect_request("**/api/v1/measurements*"):
+        page.get_by_role("button", name="Show").click()
+    box = page.get_by_role("checkbox", name="usage_system")
+    box.check()
+    held.pop().continue_()
+    expect(page.locator(".answer thead")).to_contain_text("avg usage_system")
+    expect(box).to_be_checked()
+
+
 def test_what_is_not_there_is_told(measured: Site, open_tab: OpenTab) -> None:
     """An address may be older than what it names: nothing else is shown in its place."""
     page = open_tab(f"{measured.url}#/explore?measurement=gone&fn=max", may_fail=True)
