@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.integration.conftest import Ingest, ServeIngest
-from tests.integration.ingest.conftest import Blocked, T, Together, Write, goes_on
+from tests.integration.ingest.conftest import DEADLINE_SECONDS, Blocked, T, Together, Write, goes_on
 
 
 async def test_new_points_are_copied(known: Ingest, write: Write) -> None:
@@ -62,9 +62,10 @@ async def test_requests_of_one_group_merge_in_their_order(known: Ingest, write: 
 
 
 async def test_a_point_that_another_writer_has_not_committed_yet_is_merged_with(
-    known: Ingest, write: Write, owner: psycopg.Connection, blocked: Blocked
+    known: Ingest, write: Write, owner: psycopg.Connection, blocked: Blocked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A COPY waits only for a moment for another's transaction; then it waits in the merge, and succeeds."""
+    monkeypatch.setattr("ingest.ladder.LONG_WAIT_SECONDS", DEADLINE_SECONDS)
     assert (await write(known, "m,host=a f=0,g=0 1600000000")).status == 204
     with owner.transaction():
         owner.execute(

@@ -12,14 +12,24 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from tests.integration.conftest import Ingest, ServeIngest
-from tests.integration.ingest.conftest import Blocked, Eventually, T, Together, Write, disconnect, goes_on
+from tests.integration.ingest.conftest import (
+    DEADLINE_SECONDS,
+    Blocked,
+    Eventually,
+    T,
+    Together,
+    Write,
+    disconnect,
+    goes_on,
+)
 from tests.relay import Relay
 
 
 async def test_a_deadlock_is_tried_again(
-    known: Ingest, write: Write, owner: psycopg.Connection, blocked: Blocked
+    known: Ingest, write: Write, owner: psycopg.Connection, blocked: Blocked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ingest, made the victim of a deadlock with another writer, tries again and merges."""
+    monkeypatch.setattr("ingest.ladder.LONG_WAIT_SECONDS", DEADLINE_SECONDS)
     assert (await write(known, f"m,host=a f=1 {T}", f"m,host=a f=1 {T + 1}")).status == 204
     update = "UPDATE points.m SET g = 9 WHERE time = to_timestamp(%s)"
     owner.execute("ALTER TABLE points.m ADD COLUMN g double precision")
@@ -111,9 +121,10 @@ async def test_idle_connections_that_were_cut_are_replaced(
 
 
 async def test_a_connection_cut_in_the_middle_of_a_copy(
-    known: Ingest, write: Write, owner: psycopg.Connection, blocked: Blocked
+    known: Ingest, write: Write, owner: psycopg.Connection, blocked: Blocked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The administrator ends the session: the points are written on another one."""
+    monkeypatch.setattr("ingest.ladder.SHORT_WAIT_SECONDS", DEADLINE_SECONDS)
     with owner.transaction():
         owner.execute("LOCK TABLE points.m IN ACCESS EXCLUSIVE MODE")
         reply = asyncio.create_task(write(known, f"m,host=a f=1 {T}"))
