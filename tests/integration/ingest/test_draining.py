@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,9 @@ from tests.integration.ingest.conftest import DEADLINE_SECONDS, Eventually, Writ
 
 T = 1_700_000_000
 ROOMY_BYTES = 1 << 30
+MINUTE_SECONDS = 60
+EARLY_SECONDS = 45
+"""A minute that has gone on for no longer has enough left to look at what happens in it."""
 
 REFUSE = """
     CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -227,6 +231,7 @@ async def test_new_series_wait_for_the_next_minute(
     drain: Drain, eventually: Eventually, owner: psycopg.Connection, tmp_path: Path
 ) -> None:
     """What is refused in this minute only is written in the next one, and never set aside."""
+    await eventually(lambda: time.time() % MINUTE_SECONDS < EARLY_SECONDS)
     owner.execute("TRUNCATE catalog.series_growth")
     lines = "\n".join(f"n,host=h{n} f={n} {T}" for n in range(1, 4))
     ingest = await drain([request(lines, points=3, second=0)], max_new_series_per_minute=2)
