@@ -39,6 +39,12 @@ async def keeping(database: str, serve_query: ServeQuery, redis: RedisServer) ->
     return query
 
 
+@pytest.fixture
+def long_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error nothing is tried for so long that what a test asks meanwhile is asked in time."""
+    monkeypatch.setattr("query.remote.FIRST_PAUSE_SECONDS", 5.0)
+
+
 def panel() -> dict[str, Any]:
     """A curve over a range that is over."""
     settled = window(timedelta(minutes=45), datetime.now(UTC) - timedelta(minutes=5))
@@ -81,7 +87,7 @@ async def test_processes_share_what_they_keep(
     await until_reused(other, asked, "hit")
 
 
-async def test_a_frozen_redis_slows_nothing(query: Query, redis: RedisServer) -> None:
+async def test_a_frozen_redis_slows_nothing(query: Query, redis: RedisServer, long_pause: None) -> None:
     """One wait no longer than the setting allows, then nothing is asked of it until it answers again."""
     asked = panel()
     first = await ask(query, **asked)
@@ -140,7 +146,7 @@ async def test_what_is_under_another_key_is_not_read(query: Query, redis: RedisS
     assert is_same(again.answer["series"], first.answer["series"])
 
 
-async def test_a_full_redis_is_still_read(query: Query, redis: RedisServer) -> None:
+async def test_a_full_redis_is_still_read(query: Query, redis: RedisServer, long_pause: None) -> None:
     """What it has is used; it is given nothing for a while, which is logged and counted once, and is no failure."""
     asked = panel()
     await ask(query, **asked)
