@@ -19,10 +19,8 @@ from influxdb_client import InfluxDBClient as Version2
 from influxdb_client import Point, WritePrecision
 from influxdb_client.client.write_api import SYNCHRONOUS, WriteOptions
 
-from tests.conftest import copied
+from tests.conftest import DEADLINE_SECONDS, copied
 from tests.workers import port_nobody_has
-
-START_SECONDS = 30
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +41,11 @@ def ingest(database: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(DEADLINE_SECONDS) == 0
 
 
 def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, "ingest ended"
         try:

@@ -15,9 +15,7 @@ from pydantic import SecretStr
 
 from ingest.app import create_app
 from ingest.settings import IngestSettings
-from tests.conftest import sum_of
-
-READY_SECONDS = 30
+from tests.conftest import DEADLINE_SECONDS, sum_of
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ async def ingest(serve_ingest: ServeIngest) -> Ingest:
 
 
 async def _until_ready(served: Ingest) -> None:
-    async with asyncio.timeout(READY_SECONDS):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
             async with served.client.get(f"{served.url}/readyz") as response:
                 if response.status == 200:

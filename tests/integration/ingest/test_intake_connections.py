@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from tests.integration.conftest import Ingest, ServeIngest
-from tests.integration.ingest.conftest import Eventually
+from tests.integration.ingest.conftest import DEADLINE_SECONDS, Eventually
 
 
 def request(path: str, body: bytes, *headers: str, version: str = "1.1") -> bytes:
@@ -21,7 +21,7 @@ async def exchange(ingest: Ingest, sent: bytes) -> bytes:
     """Everything that the server says to `sent` until it closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", ingest.port)
     writer.write(sent)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         heard = await reader.read()
     writer.close()
     return heard

@@ -250,7 +250,7 @@ async def test_two_clients_leave_of_whom_one_would_have_the_others_connection(da
 
 async def test_a_statement_that_takes_too_long(database: str, stored: Database, serve_query: ServeQuery) -> None:
     """The timeout is the client's to avoid: it is told which setting ended its statement, and how to ask for less."""
-    query = await serve_query(database, statement_timeout_seconds=0.2)
+    query = await serve_query(database, statement_timeout_seconds=1)
     await query.until_ready()
     with stored.locked("cpu"):
         answer = await query.refused(**ASK)
