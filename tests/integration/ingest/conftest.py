@@ -88,7 +88,12 @@ async def known(serve_ingest: ServeIngest, write: Write) -> Ingest:
 
 
 @pytest.fixture
-async def hasty(serve_ingest: ServeIngest, write: Write) -> Ingest:
+async def made(known: Ingest) -> None:
+    """Measurement m with its field f and the series of host a: to make it may take longer than the hasty wait."""
+
+
+@pytest.fixture
+async def hasty(serve_ingest: ServeIngest, write: Write, made: None) -> Ingest:
     """The same, but soon refuses what it cannot commit: for tests that wait for that."""
     return await _known(serve_ingest, write, retry_seconds=3)
 

@@ -47,6 +47,7 @@ async def fates(ingest: Ingest) -> float:
 async def test_a_database_that_does_not_answer(
     serve_ingest: ServeIngest,
     write: Write,
+    made: None,
     relay: Relay,
     relayed_url: SecretStr,
     eventually: Eventually,
@@ -106,7 +107,7 @@ async def test_requests_that_wait_are_answered_when_the_database_is_back(
 
 
 async def test_what_waits_is_bounded(
-    serve_ingest: ServeIngest, write: Write, relay: Relay, relayed_url: SecretStr, eventually: Eventually
+    serve_ingest: ServeIngest, write: Write, made: None, relay: Relay, relayed_url: SecretStr, eventually: Eventually
 ) -> None:
     """Past the bound requests are refused at once, so that others may wait; nothing is left when all are told."""
     bound = 200_000

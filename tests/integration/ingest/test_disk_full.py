@@ -100,7 +100,7 @@ async def test_points_are_refused_when_the_disk_stays_full(hasty: Ingest, write:
 
 
 async def test_points_are_spooled_while_the_disk_is_full(
-    serve_ingest: ServeIngest, write: Write, disk: Path, tmp_path: Path, eventually: Eventually
+    serve_ingest: ServeIngest, write: Write, made: None, disk: Path, tmp_path: Path, eventually: Eventually
 ) -> None:
     """With a spool on another disk the points are kept there, and are in the database when there is room."""
     ingest = await serve_ingest(retry_seconds=1, spool="on", spool_directory=tmp_path / "spool")

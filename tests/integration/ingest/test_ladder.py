@@ -165,7 +165,7 @@ async def test_an_outage_ends_the_trying_one_by_one(
 
 
 async def test_points_under_way_are_waited_for(
-    serve_ingest: ServeIngest, write: Write, owner: psycopg.Connection
+    serve_ingest: ServeIngest, write: Write, made: None, owner: psycopg.Connection
 ) -> None:
     """A transaction that takes longer than a request may wait is not given up, and succeeds or fails as it does."""
     ingest = await serve_ingest(copiers=1, retry_seconds=0.5)

@@ -27,7 +27,8 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def serve(serve_ingest: ServeIngest, write: Write, folder: Path, **settings: float) -> Ingest:
-    """Ingest with a spool, and little patience, that knows one series."""
+    """Ingest with a spool, and little patience, that knows one series; a patient one has made it."""
+    assert (await write(await serve_ingest(), f"m,host=known f=0 {T}")).status == 204
     ingest = await serve_ingest(spool="on", spool_directory=folder, retry_seconds=1, **settings)
     assert (await write(ingest, f"m,host=known f=0 {T}")).status == 204
     return ingest

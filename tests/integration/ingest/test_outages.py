@@ -93,10 +93,10 @@ async def test_a_serialization_failure_is_tried_again(
 
 
 async def test_a_statement_that_takes_too_long_holds_up_nobody_else(
-    serve_ingest: ServeIngest, write: Write, owner: psycopg.Connection
+    serve_ingest: ServeIngest, write: Write, made: None, owner: psycopg.Connection
 ) -> None:
     """Past the statement timeout a request is refused, and the others of its group are committed."""
-    ingest = await serve_ingest(copiers=1, retry_seconds=3, statement_timeout_seconds=0.5)
+    ingest = await serve_ingest(copiers=1, retry_seconds=4, statement_timeout_seconds=1)
     assert (await write(ingest, "m,host=a f=0 1600000000")).status == 204
     owner.execute(
         "CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql "
@@ -169,6 +169,7 @@ def account(owner: psycopg.Connection) -> Iterator[sql.Identifier]:
 async def test_too_many_connections(
     serve_ingest: ServeIngest,
     write: Write,
+    made: None,
     owner: psycopg.Connection,
     account: sql.Identifier,
     database: str,

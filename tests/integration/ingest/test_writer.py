@@ -62,6 +62,7 @@ async def test_two_ingestors_with_the_same_points_never_deadlock(serve_ingest: S
 async def test_every_point_has_one_fate(
     serve_ingest: ServeIngest,
     write: Write,
+    made: None,
     relay: Relay,
     relayed_url: SecretStr,
     owner: psycopg.Connection,
