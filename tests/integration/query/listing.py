@@ -9,6 +9,7 @@ from tests.integration.query.conftest import Database, Query
 from tests.integration.query.reference import Point
 
 NOW = datetime.now(UTC).replace(microsecond=0)
+"""When the tests were collected: a slow machine may come to them an hour later."""
 HOUR = timedelta(hours=1)
 PATHS = ("last", "measurements", "fields", "tags", "tags/host/values", "series", "hosts")
 
