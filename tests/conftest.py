@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import hypothesis
 import psutil
 import psycopg
 import pytest
@@ -38,6 +39,10 @@ from sql.settings import Embedded
 from tests.workers import ByFile, port_nobody_has
 
 ROOT = Path(__file__).parents[1]
+
+# How long an example takes is the machine's doing: Hypothesis would have each be done within a fifth of a second.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 DEADLINE_SECONDS = 120.0
 """For conditions that come about in moments; only a fault takes this long."""
