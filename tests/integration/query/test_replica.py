@@ -123,7 +123,7 @@ async def test_a_read_waits_for_its_position(
 async def test_every_position_that_ingest_gives_is_reached(pair: Pair) -> None:
     """Also one behind the header of a page of the log that nothing else is on: an idle primary stands there."""
     for _ in range(2000):
-        ((at,),) = pair.primary.execute("SELECT pg_current_wal_insert_lsn() - '0/0'")
+        ((at, place),) = pair.primary.execute("SELECT at - '0/0', '1-' || at FROM pg_current_wal_insert_lsn() at")
         room = 8192 - int(at) % 8192
         if room == 8192 - 24:
             break
@@ -132,7 +132,6 @@ async def test_every_position_that_ingest_gives_is_reached(pair: Pair) -> None:
         pair.primary.execute("SELECT pg_logical_emit_message(false, '', repeat('x', %s), true)", size)
     else:
         pytest.fail("the log never ended with a page")
-    ((place,),) = pair.primary.execute("SELECT '1-' || pg_current_wal_insert_lsn()")
     assert parse_position(place).lsn % 8192 == 24
     async with asyncio.timeout(DEADLINE_SECONDS):
         while (await pair.ask(place))[0] != "replica":  # noqa: ASYNC110 - it happens behind HTTP
