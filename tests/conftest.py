@@ -211,9 +211,9 @@ class Running:
         """All that it has printed."""
         return self.output.read_text(encoding="utf-8", errors="replace")
 
-    def until(self, wanted: str) -> str:
+    def until(self, wanted: str, deadline_seconds: float = DEADLINE_SECONDS) -> str:
         """Wait until it has printed `wanted`, and return all that it has printed; fail when it ends before."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
+        deadline = time.monotonic() + deadline_seconds
         while wanted not in self.text():
             assert self.process.poll() is None, self.text()
             assert time.monotonic() < deadline, self.text()

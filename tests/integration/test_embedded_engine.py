@@ -20,6 +20,9 @@ from sql import debian, engine
 from sql.engine import EngineError
 from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, Commands, open_folder
 
+FETCH_SECONDS = 600.0
+"""Forty megabytes come from a mirror, and are unpacked and patched."""
+
 
 @pytest.fixture(scope="module")
 def unfetched() -> Iterator[Path]:
@@ -64,7 +67,7 @@ def test_an_interrupted_fetch_is_done_again(commands: Commands, unfetched: Path)
     require_mirror()
     commands.environment["TIDEMARK_ENGINE"] = str(unfetched)
     interrupted = commands.start("sql", "serve")
-    interrupted.until("unpacking")
+    interrupted.until("unpacking", FETCH_SECONDS)
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not list(unfetched.glob("root.new/usr/*")):
         assert time.monotonic() < deadline
@@ -73,7 +76,7 @@ def test_an_interrupted_fetch_is_done_again(commands: Commands, unfetched: Path)
     interrupted.process.wait()
     assert not (unfetched / "root").exists()
 
-    commands.start("sql", "serve").until("the database answers")
+    commands.start("sql", "serve").until("the database answers", FETCH_SECONDS)
 
     assert sorted(path.name for path in unfetched.iterdir()) == ["lock", "root"]
 
