@@ -11,7 +11,10 @@ from playwright.sync_api import Locator, Page, Route, expect
 from tests.acceptance.page.conftest import OpenTab, Site, opened_site
 
 CORES = 16
+AGES = range(30, 630, 30)
+"""Of points, in seconds; of the window of now, which tests push to, there is none yet."""
 BIG = "big-1"
+CHANGING = "big-2"
 SHOP = "shop-1"
 LABEL = ".legend button span:nth-child(2)"
 
@@ -23,17 +26,22 @@ def hosts(server_url: str, template: str) -> Iterator[Site]:
         site.start("ingest")
         site.start("query")
         now = int(time.time())
-        points = []
-        for ago in range(30, 630, 30):  # of the window of now, which tests push to, there is none yet
-            points += [
-                point("cpu", {"host": BIG, "cpu": f"cpu{core}"}, now - ago, usage_idle=100 - 2 * core)
-                for core in range(CORES)
-            ]
+        points = cores_of(BIG, now)
+        for ago in AGES:
             points.append(point("Memory", {"host": SHOP}, now - ago, **{f"field_{n}": n for n in range(1, 8)}))
             for queue in ("mail", "print"):
                 points.append(point("jobs", {"host": SHOP, "queue": queue}, now - ago, waiting=len(queue)))
         site.push(points)
         yield site
+
+
+def cores_of(host: str, now: int) -> list[dict[str, object]]:
+    """What a host with many cores has sent until now, the later the busier."""
+    return [
+        point("cpu", {"host": host, "cpu": f"cpu{core}"}, now - ago, usage_idle=100 - 2 * core)
+        for ago in AGES
+        for core in range(CORES)
+    ]
 
 
 def point(measurement: str, tags: dict[str, str], seconds: int, **fields: float) -> dict[str, object]:
@@ -64,11 +72,12 @@ def test_the_highest_of_many_series_are_drawn(hosts: Site, open_tab: OpenTab) ->
 
 def test_a_series_keeps_its_colour(hosts: Site, open_tab: OpenTab) -> None:
     """When another one becomes busier than it was, only that one takes a colour that has become free."""
-    page = open_tab(f"{hosts.url}#/hosts/{BIG}")
+    hosts.push(cores_of(CHANGING, int(time.time())))
+    page = open_tab(f"{hosts.url}#/hosts/{CHANGING}")
     cores = chart(page, "CPU by core")
     expect(cores.locator(".legend li")).to_have_count(10)
     before = colours(cores)
-    hosts.push([point("cpu", {"host": BIG, "cpu": "cpu0"}, int(time.time()), usage_idle=0)])
+    hosts.push([point("cpu", {"host": CHANGING, "cpu": "cpu0"}, int(time.time()), usage_idle=0)])
     expect(cores.locator(".legend button").first).to_contain_text("cpu0")
     after = colours(cores)
     assert len(set(after.values())) == 10
