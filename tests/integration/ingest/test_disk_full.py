@@ -50,19 +50,28 @@ async def test_points_wait_for_room_on_the_disk(
     known: Ingest, write: Write, disk: Path, eventually: Eventually
 ) -> None:
     """While the disk is full a group is tried again and again, and it is committed when there is room."""
-    fill(disk / "ballast")
-    waiting = [asyncio.create_task(write(known, f"m,host=a f={day} {T + 30 * 86_400 * day}")) for day in (1, 2)]
+    waiting: list[asyncio.Task[Heard]] = []
 
     async def is_full() -> bool:
+        if all(task.done() for task in waiting):  # at first, and when there was room after all
+            fill(disk / f"ballast-{len(waiting)}")
+            numbers = range(len(waiting) + 1, len(waiting) + 3)
+            waiting.extend(asyncio.create_task(write(known, in_a_new_chunk(number))) for number in numbers)
         return await known.counted("ingest_database_errors_total", sqlstate=FULL) >= 2
 
     await eventually(is_full)
-    (disk / "ballast").unlink()
-    assert [reply.status for reply in await asyncio.gather(*waiting)] == [204, 204]
-    assert known.rows("SELECT f FROM m WHERE time > '2023-01-01' ORDER BY f") == [(1.0,), (2.0,)]
+    make_room(disk)
+    assert {reply.status for reply in await asyncio.gather(*waiting)} == {204}
+    stored = known.rows("SELECT f FROM m WHERE time > '2023-01-01' ORDER BY f")
+    assert stored == [(float(number),) for number in range(1, len(waiting) + 1)]
     assert await known.counted("ingest_ladder_total", rung="retry") >= 2
     assert await known.counted("ingest_ladder_total", rung="isolate") == 0
     assert await goes_on(known, write)
+
+
+def in_a_new_chunk(number: int) -> str:
+    """A point in a chunk of its own."""
+    return f"m,host=a f={number} {T + 30 * 86_400 * number}"
 
 
 async def write_in_vain(ingest: Ingest, write: Write, disk: Path) -> tuple[str, Heard]:
@@ -72,7 +81,7 @@ async def write_in_vain(ingest: Ingest, write: Write, disk: Path) -> tuple[str, 
     """
     for number in range(1, ATTEMPTS):
         fill(disk / f"ballast-{number}")
-        line = f"m,host=a f={number} {T + 30 * 86_400 * number}"
+        line = in_a_new_chunk(number)
         reply = await write(ingest, line)
         if reply.headers.get("Tidemark-Durability") != "committed":
             return line, reply
