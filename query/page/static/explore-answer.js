@@ -40,6 +40,7 @@ export class ExploreAnswer {
       this.#state,
       `${count(answer.series.length)} series, ${count(rows.length)} rows, from ${answer.source.join(" and ")}`,
     );
+    this.#parts.append(...(answer.warnings ?? []).map((warning) => h("p", { class: "note warn" }, `Warning: ${warning}.`)));
     if (question.step) {
       this.#chart = new TimeChart({ title: `${question.measurement}, ${question.fn}`, unit: unitOf(question) });
       this.#parts.append(this.#chart.element);

@@ -219,6 +219,20 @@ def test_what_is_not_there_is_told(measured: Site, open_tab: OpenTab) -> None:
     expect(page.get_by_label("gone")).to_be_checked()
 
 
+def test_what_an_answer_cannot_hold_is_told(measured: Site, open_tab: OpenTab) -> None:
+    """Points are kept for two days; who asks for seven sees a part, and that it may be one."""
+    with psycopg.connect(measured.database) as owner:
+        owner.execute(
+            "UPDATE catalog.retention SET retained = NULL, dropped_before = now() - interval '2 days' "
+            "WHERE measurement_id = (SELECT id FROM catalog.measurement WHERE name = 'net')"
+        )
+    page = explored(measured, open_tab, measurement="net", start="-7d", step="1h")
+    expect(page.locator(".answer .warn")).to_have_text(re.compile("^Warning: points before .* may be gone.$"))
+    expect(page.locator(".answer tbody tr").first).to_be_visible()
+    page = explored(measured, open_tab, measurement="net", start="-24h", step="1h")
+    expect(page.locator(".answer .warn")).to_have_count(0)
+
+
 def test_too_many_requests_are_no_fault_of_the_question(measured: Site, open_tab: OpenTab) -> None:
     """It is asked again by itself, when the service said that it may be."""
     page = open_tab("about:blank", may_fail=True)
