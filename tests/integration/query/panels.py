@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from tests.conftest import DEADLINE_SECONDS
 from tests.integration.query.reference import Point
 
 if TYPE_CHECKING:  # the conftest makes fixtures of what is here
@@ -92,6 +94,16 @@ class Both:
     async def same_points(self, **parameters: Any) -> Asked:
         """The same of points themselves."""
         return await self.same(path="/api/v1/points", **parameters)
+
+    async def until_kept(self, **parameters: Any) -> Asked:
+        """The same, asked until it is kept.
+
+        What was written late counts as changed while any transaction on the server, also another database's, is older.
+        """
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while (asked := await self.same(**parameters)).reuse != "hit":
+                pass
+        return asked
 
     async def write(self, *lines: str) -> None:
         """Commit points through ingest."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.integration.query.conftest import Database, Query, ServeQuery
@@ -41,9 +42,12 @@ async def query(database: str, stored: Database, serve_query: ServeQuery) -> Que
 
 
 def change(stored: Database, *statements: str) -> None:
-    """Change the table of `m`, which no view is in the way of."""
-    for statement in ("DROP VIEW metrics.m CASCADE", *statements):
-        stored.execute(statement)
+    """Change the table of `m`, which no view is in the way of, where TimescaleDB lets anybody do so."""
+    try:
+        for statement in ("DROP VIEW metrics.m CASCADE", *statements):
+            stored.execute(statement)
+    except (psycopg.errors.FeatureNotSupported, psycopg.errors.DependentObjectsStillExist) as refused:
+        pytest.skip(f"what is compressed and rolled up cannot be changed so: {refused.diag.message_primary}")
 
 
 async def heard(query: Query, asked: Asked) -> list[tuple[int, bytes]]:
