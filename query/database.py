@@ -27,6 +27,7 @@ from pydantic import SecretStr
 
 from query import limits
 from query.assumptions import Changed, Misfit
+from query.conditions import Statement
 from query.connection import Connection
 from query.instruments import Instruments
 from query.settings import QuerySettings
@@ -118,15 +119,7 @@ class Database:
         self._instruments.rows.labels(name).inc(len(rows))
         return rows
 
-    async def stream(
-        self,
-        name: str,
-        statement: Query,
-        parameters: Mapping[str, Any] | None = None,
-        *,
-        planned: Planned = "each",
-        size: int = BATCH_ROWS,
-    ) -> Batches:
+    async def stream(self, name: str, statement: Statement, size: int = BATCH_ROWS) -> Batches:
         """The rows of a statement, at most `size` at a time, as the server makes them: never all are in memory.
 
         Raises as `fetch` does, also in the middle. The connection is in use until the end: who stops before it must
@@ -135,8 +128,9 @@ class Database:
         with self._measured(name):
             connection = await self._pool.getconn()
             try:
-                await self._told(connection, planned)
-                rows = connection.read.batches(statement, parameters, size, prepare=planned != "each")
+                await self._told(connection, statement.planned)
+                is_kept = statement.planned != "each"
+                rows = connection.read.batches(statement.text, statement.parameters, size, prepare=is_kept)
                 async with aclosing(rows):
                     while (batch := await self._heard(anext(rows, None))) is not None:
                         self._instruments.rows.labels(name).inc(len(batch))

@@ -195,7 +195,7 @@ class Directory:
     ) -> tuple[Batches, Callable[[], dict[str, Any]], tuple[str, ...]]:
         """The rows of a page, what is told of them in the end, and what of that is of points that are gone."""
         gone = await self._gone(scope)
-        batches = mapped(self._database.stream("list", statement.text, statement.parameters, size=ENTRIES), page.take)
+        batches = mapped(self._database.stream("list", statement, ENTRIES), page.take)
         found = Search(can_compare=self._database.similarity is not None)
 
         def told() -> dict[str, Any]:

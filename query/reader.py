@@ -139,8 +139,7 @@ class Reader:
     ) -> Batches:
         unchecked = None if assumed is None or assumed.is_checked else assumed
         statement = point_statements.points(request, fields, columns, limit, unchecked)
-        rows = self._database.stream("points", statement.text, statement.parameters, planned=statement.planned)
-        return await checked(begun(rows), assumed)
+        return await checked(begun(self._database.stream("points", statement)), assumed)
 
 
 def _named(request: PointsRequest) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from typing import Any, Literal, TypeVar
 from aiohttp import web
 from psycopg import sql
 
+from query.conditions import Statement
 from query.database import Database, Planned, Query
 from query.entries import Stamp
 from query.instruments import Instruments
@@ -183,15 +184,7 @@ class Servers:
                 self._leave_replica(choice, error)
         return await self._primary.fetch(name, statement, parameters, planned=planned)
 
-    async def stream(
-        self,
-        name: str,
-        statement: Query,
-        parameters: Mapping[str, Any] | None = None,
-        *,
-        planned: Planned = "each",
-        size: int = BATCH_ROWS,
-    ) -> Batches:
+    async def stream(self, name: str, statement: Statement, size: int = BATCH_ROWS) -> Batches:
         """The rows of a statement in batches, as `Database.stream` has them, from the same server.
 
         The primary answers for the replica only as long as nothing has come of it.
@@ -199,7 +192,7 @@ class Servers:
         choice = _CHOICE.get(None)
         if choice is not None and choice.server is self._replica:
             is_begun = False
-            batches = choice.server.stream(name, statement, parameters, planned=planned, size=size)
+            batches = choice.server.stream(name, statement, size)
             try:
                 while (batch := await _while_there(choice.server, _next(batches))) is not None:
                     is_begun = True
@@ -212,7 +205,7 @@ class Servers:
                 if is_begun:
                     raise
                 self._leave_replica(choice, error)
-        async with aclosing(self._primary.stream(name, statement, parameters, planned=planned, size=size)) as batches:
+        async with aclosing(self._primary.stream(name, statement, size)) as batches:
             async for batch in batches:
                 yield batch
 

@@ -119,8 +119,7 @@ class Store:
         return Short(await self._database.fetch("aggregate", text, parameters, planned=planned))
 
     async def _as_they_come(self, statement: Statement) -> Batches:
-        text, parameters, planned = statement.text, statement.parameters, statement.planned
-        return await begun(self._database.stream("aggregate", text, parameters, planned=planned))
+        return await begun(self._database.stream("aggregate", statement))
 
 
 def _is_short(request: AggregateRequest) -> bool:
