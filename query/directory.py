@@ -10,7 +10,6 @@ from query import limits, list_statements
 from query.catalog import Catalog
 from query.conditions import Statement
 from query.facts import FieldFact, Measurement
-from query.limits import Limited
 from query.list_statements import Part, Scope
 from query.lists import (
     Active,
@@ -26,7 +25,7 @@ from query.lists import (
     TagValuesRequest,
 )
 from query.newest import Newest
-from query.pages import Page, Search
+from query.pages import Page, Search, page_of
 from query.planner import ALWAYS_KEPT
 from query.servers import Servers
 from query.settings import QuerySettings
@@ -97,7 +96,7 @@ class Directory:
     async def series(self, request: SeriesRequest) -> Table:
         """The answer of `/api/v1/series`."""
         scope = await self._scope(request, request.start, request.end)
-        page = self._page(request, limits.too_many_series(self._settings, PAGES), self._settings.max_series)
+        page = page_of(request.limit, self._settings.max_series, limits.too_many_series(self._settings, PAGES))
         part = Part(request.after, page.size + 1, request.search, self._database.similarity)
         statement = list_statements.all_series(scope, part)
         return await self._table("series", statement, page, request.search, scope)
@@ -122,7 +121,7 @@ class Directory:
         if newest.width * most > settings.max_values:
             most = settings.max_values // newest.width
             refusal = limits.too_many_values(settings, f"more than {most} series of {newest.width} values", PAGES)
-        page = self._page(request, refusal, most)
+        page = page_of(request.limit, most, refusal)
         part = Part(request.after, page.size + 1, request.search, self._database.similarity)
         statement = list_statements.last(scope, newest.among, bool(request.metric), part)
         batches, told, warnings = await self._found(statement, page, request.search, scope)
@@ -161,15 +160,7 @@ class Directory:
 
     def _names(self, request: ListRequest, what: str) -> Page:
         settings = self._settings
-        return self._page(request, limits.too_many_names(settings, what, PAGES), settings.max_names)
-
-    def _page(self, request: ListRequest, refusal: Limited, most: int) -> Page:
-        """Where the answer ends: with the page that is asked for, or past `most` entries in a refusal."""
-        if request.limit is None:
-            return Page(most, refusal)
-        if request.limit > most:
-            raise limits.too_large_a_page(refusal, request.limit, most)
-        return Page(request.limit)
+        return page_of(request.limit, settings.max_names, limits.too_many_names(settings, what, PAGES))
 
     def _named(self, request: Named, page: Page) -> Part:
         return Part(request.after, page.size + 1, request.search, self._database.similarity)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from query.limits import Limited
+from query.limits import Limited, too_large_a_page
 from query.tables import Row
 
 WITHOUT_SIMILARITY = (
@@ -52,6 +52,18 @@ class Page:
         """
         is_overfull = self._next is None and self._refusal is None and self._count > self.size
         return {"next": self._last if is_overfull else self._next}
+
+
+def page_of(limit: int | None, most: int, refusal: Limited, *, key: Callable[[Row], Any] = itemgetter(0)) -> Page:
+    """Where an answer ends: with the page that is asked for, or past `most` entries in a refusal.
+
+    Raises `Limited` for a page of more than that.
+    """
+    if limit is None:
+        return Page(most, refusal, key=key)
+    if limit > most:
+        raise too_large_a_page(refusal, limit, most)
+    return Page(limit, key=key)
 
 
 class Search:

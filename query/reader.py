@@ -11,7 +11,7 @@ from query.assumptions import Assumption, Changed, OutdatedError, begun, checked
 from query.catalog import Catalog
 from query.facts import FieldFact
 from query.found import Found
-from query.pages import Page
+from query.pages import page_of
 from query.points import Place, PointsRequest
 from query.reuse import SMALL_ROWS, Compute, Reuse, Reused
 from query.servers import Servers
@@ -58,9 +58,7 @@ class Reader:
                 assumed.kept_from = request.start
         most = settings.max_values // len(fields)
         refusal = limits.too_many_values(settings, f"more than {most} points of {len(fields)} values", PAGES)
-        if request.limit is not None and request.limit > most:
-            raise limits.too_large_a_page(refusal, request.limit, most)
-        page = Page(most, refusal, key=_place) if request.limit is None else Page(request.limit, key=_place)
+        page = page_of(request.limit, most, refusal, key=_place)
 
         async def compute(*_: datetime) -> Batches:
             return await self._rows(request, fields, columns, page.size + 1, assumed)
