@@ -26,7 +26,7 @@ from query.lists import (
 )
 from query.newest import Newest
 from query.pages import Page, Search, page_of
-from query.planner import ALWAYS_KEPT
+from query.planner import may_be_dropped
 from query.servers import Servers
 from query.settings import QuerySettings
 from query.tables import Batches, Column, ListDocument, Table, mapped, texts
@@ -42,8 +42,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 }
 """What each list is called in its answer, and what its entries have, the key first."""
 
-LONG_AGO = ALWAYS_KEPT + timedelta(minutes=1)
-"""Of less no points are gone. By default lists look back for a day, and a moment has passed since that was reckoned."""
+A_MOMENT = timedelta(minutes=1)
+"""Lists look back for a day by default, of which no points are gone; so much may have passed since then."""
 
 PAGES = "ask for them in pages by limit and after, or choose fewer by match"
 
@@ -199,6 +199,6 @@ class Directory:
     async def _gone(self, scope: Scope) -> tuple[str, ...]:
         """What is to be warned of where points matter, and some may be kept no longer."""
         start = scope.start or EARLIEST
-        if not scope.among or not scope.has_range or start >= datetime.now(UTC) - LONG_AGO:
+        if not scope.among or not scope.has_range or not may_be_dropped(start, datetime.now(UTC) - A_MOMENT):
             return ()
         return await self._catalog.gone([one.id for one in scope.among], start)

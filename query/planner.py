@@ -151,12 +151,12 @@ def choose(metrics: Sequence[str], facts: Sequence[FieldFact]) -> tuple[FieldFac
 
 def needs_state(request: AggregateRequest, now: datetime) -> bool:
     """Whether anything beside the points can make a difference to the answer."""
-    return needs_rollups(request) or may_be_dropped(request, now)
+    return needs_rollups(request) or may_be_dropped(request.start, now)
 
 
-def may_be_dropped(request: AggregateRequest, now: datetime) -> bool:
-    """Whether some of the points that the request is about may be kept no longer."""
-    return request.start < now - ALWAYS_KEPT
+def may_be_dropped(start: datetime, now: datetime) -> bool:
+    """Whether some of the points from `start` on may be kept no longer."""
+    return start < now - ALWAYS_KEPT
 
 
 def needs_rollups(request: AggregateRequest) -> bool:

@@ -51,7 +51,7 @@ class Reader:
         """The answer with these fields. Raises `OutdatedError` when what is assumed is not so."""
         settings = self._settings
         warnings: tuple[str, ...] = ()
-        if request.start < datetime.now(UTC) - planner.ALWAYS_KEPT:
+        if planner.may_be_dropped(request.start, datetime.now(UTC)):
             if assumed is None:
                 warnings = await self._catalog.gone([fields[0].measurement_id], request.start)
             else:
@@ -84,7 +84,7 @@ class Reader:
         start, end = request.start, request.end
         if self._reuse is None:
             return Reused(await compute(start, end))
-        if assumed is None and start < datetime.now(UTC) - planner.ALWAYS_KEPT:
+        if assumed is None and planner.may_be_dropped(start, datetime.now(UTC)):
             return Reused(await compute(start, end), "bypass")  # it is not known whether they are all kept
         whole = slots.of_points(request, fields, size, self._database.origin())
         # One more tells whether there is another page; where there are none it is too many.

@@ -57,7 +57,7 @@ class Store:
         """The answer with metrics that mean these fields. Raises `OutdatedError` when what is assumed is not so."""
         now, state = datetime.now(UTC), State()
         if assumed is not None and not planner.needs_rollups(request):
-            if planner.may_be_dropped(request, now):
+            if planner.may_be_dropped(request.start, now):
                 assumed.kept_from = request.start - self._lookback
         elif planner.needs_state(request, now):
             fact = fields[0]
