@@ -59,9 +59,9 @@ def create_app(settings: IngestSettings) -> web.Application:
 
     shell = Shell("ingest", lambda: watch.not_ready, status)
     instruments = Instruments(shell.registry)
-    instruments.pending_bytes.set_function(lambda: budget.used_bytes)
-    instruments.cached_series.set_function(lambda: len(cache))
-    instruments.cache_bytes.set_function(lambda: cache.size_bytes)
+    instruments.process.pending_bytes.set_function(lambda: budget.used_bytes)
+    instruments.series.cached.set_function(lambda: len(cache))
+    instruments.series.bytes.set_function(lambda: cache.size_bytes)
     watch = Watch(pool, instruments)
     limits = Limits(
         settings.max_fields_per_measurement,
@@ -124,12 +124,12 @@ def _open_spool(settings: IngestSettings, instruments: Instruments) -> SpoolQueu
         max_bytes=settings.spool_max_bytes,
         max_entry_bytes=max(LARGEST_ENTRY_BYTES, settings.max_body_bytes + MEBIBYTES),
     )
-    instruments.spool_bytes.labels("waiting").set_function(lambda: store.totals().bytes)
-    instruments.spool_bytes.labels("quarantined").set_function(lambda: store.totals().quarantined_bytes)
-    instruments.spool_entries.labels("waiting").set_function(lambda: store.totals().entries)
-    instruments.spool_entries.labels("quarantined").set_function(lambda: store.totals().quarantined_entries)
-    instruments.spool_points.set_function(lambda: store.totals().points)
-    instruments.spool_oldest.set_function(lambda: _age_seconds(store.totals()))
+    instruments.spool.bytes.labels("waiting").set_function(lambda: store.totals().bytes)
+    instruments.spool.bytes.labels("quarantined").set_function(lambda: store.totals().quarantined_bytes)
+    instruments.spool.entries.labels("waiting").set_function(lambda: store.totals().entries)
+    instruments.spool.entries.labels("quarantined").set_function(lambda: store.totals().quarantined_entries)
+    instruments.spool.points.set_function(lambda: store.totals().points)
+    instruments.spool.oldest.set_function(lambda: _age_seconds(store.totals()))
     return SpoolQueue(store)
 
 

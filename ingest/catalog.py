@@ -73,7 +73,7 @@ class Catalog:
         self._pool = pool
         self._cache = cache
         self._limits = limits
-        self._instruments = instruments
+        self._misses = instruments.series.misses
         self._columns: dict[str, dict[str, str]] = {}
         self._doubted: set[str] = set()
         self._locked_until: dict[str, float] = {}
@@ -215,7 +215,7 @@ class Catalog:
             for series, number in zip(some, ids, strict=True):
                 series.id = number or 0
             self._too_new.update(series for series, number in zip(some, ids, strict=True) if number == 0)
-            self._instruments.cache_misses.inc(len(some))
+            self._misses.inc(len(some))
 
     async def _unmade(self, rows: Rows, turn: Turn) -> dict[Why, list[int]]:
         """Which of the rows have no place in the catalog, and why."""

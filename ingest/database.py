@@ -134,7 +134,7 @@ class Watch:
 
     def __init__(self, pool: Pool, instruments: Instruments) -> None:
         self._pool = pool
-        self._instruments = instruments
+        self._instruments = instruments.database
         self.not_ready: str | None = "the database has not answered yet"
         self.edition: dict[str, Any] | None = None
 
@@ -165,13 +165,13 @@ class Watch:
             else:
                 log.warning("the database is not ready", reason=reason)
         self.not_ready = reason
-        self._instruments.database_up.set(reason is None)
+        self._instruments.up.set(reason is None)
 
     def _know(self, edition: dict[str, Any]) -> None:
         if edition != self.edition:
             self.edition = edition
-            self._instruments.database_info.clear()
-            self._instruments.database_info.labels(**edition).set(1)
+            self._instruments.info.clear()
+            self._instruments.info.labels(**edition).set(1)
 
 
 def _reason(error: BaseException) -> str:

@@ -49,9 +49,9 @@ class Drainer:
         self._spool = spool
         self._replay = replay
         self._patience_seconds = patience_seconds
-        self._instruments = instruments
+        self._instruments = instruments.drainer
         self._deferred = Deferred()
-        instruments.spool_deferred.set_function(lambda: len(self._deferred))
+        instruments.drainer.deferred.set_function(lambda: len(self._deferred))
 
     async def run(self) -> None:
         """Drain until cancelled."""
@@ -153,7 +153,7 @@ class Drainer:
         if self._replay.writer.is_out and any(isinstance(fault, Unavailable) for fault in faults.values()):
             return False
         written = set(left) - faults.keys()
-        self._instruments.spool_drained.inc(sum(requests[number].points for number in written))
+        self._instruments.drained.inc(sum(requests[number].points for number in written))
         return await self._settle(entry, requests, faults, before | written)
 
     async def _outcome(self, request: Request) -> Fault | None:
@@ -199,14 +199,14 @@ class Drainer:
             aside = await self._spool.quarantine(entry, reason)
         except SpoolLost as error:
             self._deferred.leave(entry)
-            self._instruments.spool_lost.inc(entry.points)
+            self._instruments.lost.inc(entry.points)
             log.error("acknowledged points are lost", error=str(error), **_named(entry))  # noqa: TRY400 - not a fault
             return
         self._deferred.leave(entry)
         self._tell(aside, entry.points, reason)
 
     def _tell(self, aside: Path, points: int, reason: str) -> None:
-        self._instruments.spool_quarantined.inc()
+        self._instruments.quarantined.inc()
         log.error("acknowledged points were set aside", file=str(aside), points=points, reason=reason)
 
 

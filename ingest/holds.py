@@ -20,4 +20,4 @@ async def watch(instruments: Instruments) -> None:
         began, worked = time.monotonic(), time.thread_time()
         await asyncio.sleep(LOOK_SECONDS)
         late = time.monotonic() - began - LOOK_SECONDS
-        instruments.loop_held.observe(max(0.0, min(late, time.thread_time() - worked)))
+        instruments.process.loop_held.observe(max(0.0, min(late, time.thread_time() - worked)))

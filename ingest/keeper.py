@@ -48,7 +48,7 @@ class Keeper:
         self._writer = writer
         self._spool = spool
         self._max_age_seconds = max_age_seconds
-        self._instruments = instruments
+        self._instruments = instruments.spool
         self._refusal = ""
         """Why the spool took nothing, as it was logged last; empty since it took something."""
 
@@ -103,7 +103,7 @@ class Keeper:
                 raise SpoolTooOld(f"the spool has waited {self._max_age_seconds:g} s (INGEST_SPOOL_MAX_AGE_SECONDS)")
             await spool.keep(request)
         except SpoolUnavailable as error:
-            self._instruments.spool_refused.labels(error.reason).inc()
+            self._instruments.refused.labels(error.reason).inc()
             if error.reason != self._refusal:
                 log.warning("the spool takes nothing", error=str(error), reason=error.reason)
             self._refusal = error.reason
@@ -111,7 +111,7 @@ class Keeper:
         if self._refusal:
             log.info("the spool takes requests again")
             self._refusal = ""
-        self._instruments.spool_seconds.observe(time.monotonic() - began)
+        self._instruments.seconds.observe(time.monotonic() - began)
 
 
 def _times(batch: Batch) -> tuple[int, int]:

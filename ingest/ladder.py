@@ -87,7 +87,7 @@ class Ladder:
     def __init__(self, pool: Pool, catalog: Catalog, instruments: Instruments) -> None:
         self._pool = pool
         self._catalog = catalog
-        self._instruments = instruments
+        self._instruments = instruments.ladder
         self._outage = ""
         """The SQLSTATE of the outage that was logged last, until the database answers otherwise."""
 
@@ -113,7 +113,7 @@ class Ladder:
             await self._transaction([job], _with_bytes(portions.next()), self._merge, wait)
         except FAULTS as error:
             if meaning(error) is Meaning.TOO_MUCH and portions.was_too_large():
-                self._instruments.database_errors.labels(sqlstate(error)).inc()
+                self._instruments.errors.labels(sqlstate(error)).inc()
                 job.go_on()
             else:
                 await self._failed([job], error)
@@ -158,7 +158,7 @@ class Ladder:
         except DATABASE_ERRORS as error:
             if not is_contention(error):
                 raise
-            self._instruments.database_errors.labels(sqlstate(error)).inc()
+            self._instruments.errors.labels(sqlstate(error)).inc()
             # Duplicates across shapes are merged one by one, which may take long.
             shapes = await asyncio.to_thread(_for_merge, [job.shapes for job in jobs])
             # One that made others wait already may try for long by trying often.
@@ -196,7 +196,7 @@ class Ladder:
             if not is_committed:
                 raise
             # They are committed all the same, and only their client cannot be told where in the log.
-            self._instruments.database_errors.labels(sqlstate(error)).inc()
+            self._instruments.errors.labels(sqlstate(error)).inc()
             log.warning("the position of committed points is not known", sqlstate=sqlstate(error), error=summary(error))
         for job in jobs:
             job.position = position
@@ -244,7 +244,7 @@ class Ladder:
             found = Meaning.UNKNOWN  # learning it again was of no use
         if found is Meaning.TOO_MUCH and any(job.portions for job in jobs):
             found = Meaning.UNKNOWN  # a single point is too much
-        self._instruments.database_errors.labels(code).inc()
+        self._instruments.errors.labels(code).inc()
         if found is not Meaning.TOO_MUCH and (found is not Meaning.AGAIN or code != self._outage):
             log.warning(
                 "points were not committed",

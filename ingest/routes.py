@@ -93,7 +93,7 @@ async def _take(request: web.Request, intake: Intake, protocol: str, form: str, 
         body = await read_body(request, intake.body_limits, hold)
         if not body or body.isspace():
             raise BadRequest("the body is empty")
-        intake.instruments.body_bytes.labels(protocol).inc(len(body))
+        intake.instruments.points.body_bytes.labels(protocol).inc(len(body))
         batch = Batch(intake.decoders.cache.limits, intake.catalog.generation)
         turns = intake.decoders.decode(form, body, batch, unit_ns, received_us)
         await _decode(turns, intake.settings.decode_seconds, batch, hold)
@@ -120,18 +120,20 @@ async def _decode(turns: AsyncIterator[float], max_seconds: float, batch: Batch,
 
 
 def _count(batch: Batch, instruments: Instruments, protocol: str, kept: Kept) -> None:
-    taken = instruments.accepted if kept.durability == "committed" else instruments.kept
+    points = instruments.points
+    taken = points.accepted if kept.durability == "committed" else points.kept
     taken.labels(protocol).inc(batch.accepted_count)
-    instruments.skipped_fields.inc(batch.skipped_count)
+    points.skipped_fields.inc(batch.skipped_count)
     for reason, count in batch.rejected.items():
-        instruments.rejected.labels(reason).inc(count)
+        points.rejected.labels(reason).inc(count)
 
 
 def _count_failure(batch: Batch, instruments: Instruments, protocol: str, error: HttpError) -> None:
     """The good points were not written; the bad ones are no better for it."""
+    points = instruments.points
     if isinstance(error, BadRequest):
-        instruments.rejected.labels("database").inc(batch.accepted_count)
+        points.rejected.labels("database").inc(batch.accepted_count)
     else:
-        instruments.refused.labels(protocol).inc(batch.accepted_count)
+        points.refused.labels(protocol).inc(batch.accepted_count)
     for reason, count in batch.rejected.items():
-        instruments.rejected.labels(reason).inc(count)
+        points.rejected.labels(reason).inc(count)

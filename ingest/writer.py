@@ -50,7 +50,9 @@ class Writer:
         self._settings = settings
         self._catalog = catalog
         self._ladder = ladder
-        self._instruments = instruments
+        self._instruments = instruments.writer
+        self._rungs = instruments.ladder.rungs
+        self._errors = instruments.ladder.errors
         self._unknown = JobQueue()
         self._ready = JobQueue()
         self._too_much = JobQueue()
@@ -59,8 +61,8 @@ class Writer:
         self._in_hand: set[Job] = set()
         """The jobs that copiers and the splitter are at."""
         self._let_go = asyncio.Event()
-        instruments.queued_requests.set_function(lambda: len(self._ready))
-        instruments.split_requests.set_function(lambda: len(self._too_much))
+        instruments.writer.queued_requests.set_function(lambda: len(self._ready))
+        instruments.writer.split_requests.set_function(lambda: len(self._too_much))
 
     async def write(self, batch: Batch, *, is_repeatable: bool = False) -> str | None:
         """Commit the batch's accepted points; some may still be rejected, past a limit of the catalog.
@@ -75,7 +77,7 @@ class Writer:
             await self._queue(job)
             return await job.done
         except Unavailable:
-            self._instruments.rungs.labels("give_up").inc()
+            self._rungs.labels("give_up").inc()
             is_busy = job.is_new and time.monotonic() < self._gets_on_until
             self.is_out = self.is_out or not (is_busy or job.setback in (Meaning.UNKNOWN, Meaning.TOO_MUCH))
             raise
@@ -159,7 +161,7 @@ class Writer:
         try:
             errors = await self._catalog.learn([job.batch for job in jobs], partial(_set_out, jobs))
         except DATABASE_ERRORS as error:
-            self._instruments.database_errors.labels(sqlstate(error)).inc()
+            self._errors.labels(sqlstate(error)).inc()
             self.is_out = True
             for job in jobs:
                 job.set_back(Meaning.AGAIN, error)
@@ -167,7 +169,7 @@ class Writer:
             return False
         self.is_out = False
         for measurement, fault in errors.items():
-            self._instruments.database_errors.labels(sqlstate(fault)).inc()
+            self._errors.labels(sqlstate(fault)).inc()
             log.warning(
                 "a measurement could not be learned",
                 measurement=measurement,
@@ -235,11 +237,11 @@ class Writer:
         """Let jobs that were set back wait for what they need next; True when nobody's would be committed now."""
         again = [job for job in jobs if job.setback is Meaning.AGAIN]
         if again:
-            self._instruments.rungs.labels("retry").inc()
+            self._rungs.labels("retry").inc()
             self._ready.put_back(again)
         for job in jobs:
             if job.setback is Meaning.STALE:
-                self._instruments.rungs.labels("relearn").inc()
+                self._rungs.labels("relearn").inc()
                 job.relearned = True
                 self._catalog.doubt(job.batch)
                 self._learn_again(job)
@@ -247,7 +249,7 @@ class Writer:
                 job.split_at = time.monotonic()
                 self._too_much.put(job)
             elif job.setback is Meaning.UNKNOWN:
-                self._instruments.rungs.labels("retry").inc()
+                self._rungs.labels("retry").inc()
                 job.alone = True
                 self._catalog.doubt(job.batch)
                 self._learn_later(job)

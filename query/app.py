@@ -123,10 +123,10 @@ def _count_failures(instruments: Instruments, catalog: Catalog) -> Middleware:
         try:
             return await handler(request)
         except asyncio.CancelledError:
-            instruments.abandoned.inc()
+            instruments.requests.abandoned.inc()
             raise
         except Limited as error:
-            instruments.limited.labels(error.setting).inc()
+            instruments.requests.limited.labels(error.setting).inc()
             raise
         except Misfit as error:
             raise await catalog.explained(error) from error

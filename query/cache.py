@@ -31,11 +31,11 @@ class Memory:
 
     def __init__(self, max_bytes: int, instruments: Instruments) -> None:
         self._max_bytes = max_bytes
-        self._evicted = instruments.cache_evicted
+        self._evicted = instruments.cache.evicted
         self._entries: OrderedDict[bytes, Entry] = OrderedDict()
         self._bytes = 0
-        instruments.cache_bytes.set_function(lambda: self._bytes)
-        instruments.cache_entries.set_function(lambda: len(self._entries))
+        instruments.cache.bytes.set_function(lambda: self._bytes)
+        instruments.cache.entries.set_function(lambda: len(self._entries))
 
     async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, Entry]:
         """The entries that are there."""

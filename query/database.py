@@ -71,7 +71,7 @@ class Database:
         self._settings = settings
         self._patience_seconds = settings.statement_timeout_seconds + settings.connect_timeout_seconds
         """The server would have ended the statement by then."""
-        self._instruments = instruments
+        self._instruments = instruments.statements
         self._pool = AsyncConnectionPool(
             address,
             connection_class=Connection,
@@ -86,8 +86,8 @@ class Database:
             check=self._check,
             name=name,
         )
-        instruments.connections.labels(name).set_function(lambda: self._pool.get_stats()["pool_size"])
-        instruments.waiting.labels(name).set_function(lambda: self._pool.get_stats()["requests_waiting"])
+        instruments.servers.connections.labels(name).set_function(lambda: self._pool.get_stats()["pool_size"])
+        instruments.servers.waiting.labels(name).set_function(lambda: self._pool.get_stats()["requests_waiting"])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -147,12 +147,12 @@ class Database:
         try:
             yield
         except psycopg.Error as error:
-            self._instruments.database_errors.labels(error.sqlstate or "none").inc()
+            self._instruments.errors.labels(error.sqlstate or "none").inc()
             answer = self._answer_to(error, time.perf_counter() - began)
             if answer is None:
                 raise
             raise answer from error
-        self._instruments.statement_seconds.labels(name).observe(time.perf_counter() - began)
+        self._instruments.seconds.labels(name).observe(time.perf_counter() - began)
 
     async def _given_back(self, connection: Connection) -> None:
         """Give a connection back to the pool, which takes one at a time, and hands it to who waits for one.
@@ -179,7 +179,7 @@ class Database:
             async with asyncio.timeout(self._patience_seconds):
                 return await said
         except TimeoutError:
-            self._instruments.database_errors.labels("none").inc()
+            self._instruments.errors.labels("none").inc()
             reason = f"nothing was heard from it for {self._patience_seconds:g} s"
             log.warning("the database failed a statement", server=self.name, sqlstate=None, error=reason)
             raise Unavailable(f"the database failed: {reason}") from None

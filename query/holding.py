@@ -33,7 +33,7 @@ class Holding:
         self._most_of_one = settings.max_held_bytes
         self._most = settings.max_all_held_bytes
         self._bytes = 0
-        instruments.held_bytes.set_function(lambda: self._bytes)
+        instruments.requests.held_bytes.set_function(lambda: self._bytes)
 
     def one(self) -> Held:
         """What is held of one answer, within a block."""

@@ -70,11 +70,11 @@ class Remote:
     def __init__(self, url: str, settings: QuerySettings, instruments: Instruments) -> None:
         self._seconds = settings.cache_timeout_seconds
         self._keep_seconds = max(1, round(settings.cache_max_age_seconds))
-        self._errors = instruments.cache_errors
+        self._errors = instruments.redis.errors
         self._breaker = Breaker()
         self._writing = Breaker()
         """For a server that answers, and refuses what it is given."""
-        instruments.cache_broken.set_function(lambda: self._breaker.is_open(time.monotonic()))
+        instruments.redis.broken.set_function(lambda: self._breaker.is_open(time.monotonic()))
         self._writes: set[asyncio.Task[None]] = set()
         self._redis = Redis.from_pool(
             BlockingConnectionPool.from_url(

@@ -118,7 +118,8 @@ class Reuse:
         self._cache = cache
         self._servers = servers
         self._settings = settings
-        self._instruments = instruments
+        self._windows = instruments.cache.windows
+        self._errors = instruments.redis.errors
         self._flights: dict[bytes, asyncio.Future[Mapping[bytes, Entry] | None]] = {}
         self._cheap = Cheap(settings.cache_min_seconds)
 
@@ -160,7 +161,7 @@ class Reuse:
             self._cheap.forget(slots.question)
         if rest is not None:
             return Reused(_streamed(slots, rows, rest), "miss")
-        self._instruments.cache_slots.labels("computed").inc(slots.count)
+        self._windows.labels("computed").inc(slots.count)
         answer = rows if slots.since is None else reach.without(rows)
         return Reused(_in_batches(answer), "miss", _tag(wanted, answer, {}))
 
@@ -218,9 +219,9 @@ class Reuse:
         oldest = seen.at - timedelta(seconds=self._settings.cache_max_age_seconds)
         for place, entry in entries.items():
             if seen.is_changed(entry, wanted.times(place, entry.reach)):
-                self._instruments.cache_slots.labels("changed").inc()
+                self._windows.labels("changed").inc()
             elif entry.stamp.at < oldest:
-                self._instruments.cache_slots.labels("expired").inc()
+                self._windows.labels("expired").inc()
             else:
                 self._use(wanted, place, entry)
 
@@ -239,10 +240,10 @@ class Reuse:
             try:
                 wanted.rows[place] = slots.form.unpack(entry.rows, slots.starts[place])
             except (ValueError, TypeError):  # somebody else writes into the same cache
-                self._instruments.cache_errors.labels("unreadable").inc()
+                self._errors.labels("unreadable").inc()
                 return
         wanted.found[place] = entry
-        self._instruments.cache_slots.labels("reused").inc()
+        self._windows.labels("reused").inc()
 
     async def _complete(self, wanted: Wanted, keepable: Sequence[int]) -> tuple[Reused, Mapping[bytes, Entry] | None]:
         """The answer, what is not found computed; and what of it is kept, None for nothing."""
@@ -256,7 +257,7 @@ class Reuse:
             return Reused(computed, "miss"), None
         seconds = time.perf_counter() - began
         outcome: Outcome = "hit" if not computed else "partial" if wanted.found else "miss"
-        self._instruments.cache_slots.labels("computed").inc(len(computed))
+        self._windows.labels("computed").inc(len(computed))
         rows_of = {**wanted.rows, **{place: one.rows for place, one in computed.items()}}
         ordered = [rows_of[place] for place in range(len(slots.ranges))]
         answer = ordered[0] if len(ordered) == 1 else in_order(ordered, slots.form.tags)
@@ -315,7 +316,7 @@ class Reuse:
                 try:
                     entries[place] = Entry(wanted.stamp, wanted.slots.form.pack(one.rows), one.reach)
                 except UnkeepableError:
-                    self._instruments.cache_slots.labels("unkeepable").inc()
+                    self._windows.labels("unkeepable").inc()
         return entries
 
 

@@ -52,7 +52,8 @@ class Sender:
 
     def __init__(self, settings: QuerySettings, instruments: Instruments) -> None:
         self._settings = settings
-        self._instruments = instruments
+        self._instruments = instruments.requests
+        self._reused = instruments.cache.requests
         self._holding = Holding(settings, instruments)
 
     async def send(self, request: web.Request, form: Format, table: Table) -> web.StreamResponse:
@@ -127,7 +128,7 @@ class Sender:
     def _count_reuse(self, table: Table) -> None:
         """Count how much of an answer was there, once it is sure to be one: it may be refused after all."""
         if table.reuse is not None:
-            self._instruments.cache_requests.labels(table.reuse).inc()
+            self._reused.labels(table.reuse).inc()
 
     async def _streamed(self, request: web.Request, response: web.StreamResponse, pieces: Pieces) -> None:
         """Send an answer piece by piece."""

@@ -80,17 +80,17 @@ class Servers:
 
     def __init__(self, settings: QuerySettings, instruments: Instruments) -> None:
         self._settings = settings
-        self._instruments = instruments
+        self._reads = instruments.servers.reads
         self._settled = Settled()
         self._standing = Standing(settings.replica_max_lag_seconds)
         self._primary = Database("primary", settings.database_url, settings, instruments, self._primary_looked)
         self._replica: Database | None = None
         self._fault: Fault | None = "new"
         """What was wrong with the replica when that was logged last."""
-        instruments.cache_unsettled.set_function(self._unsettled_seconds)
+        instruments.cache.unsettled.set_function(self._unsettled_seconds)
         if settings.replica_url is not None:
             self._replica = Database("replica", settings.replica_url, settings, instruments, self._replica_looked)
-            instruments.replica_behind.set_function(lambda: self._standing.behind(time.monotonic()))
+            instruments.servers.replica_behind.set_function(lambda: self._standing.behind(time.monotonic()))
 
     @property
     def not_ready(self) -> str | None:
@@ -133,7 +133,7 @@ class Servers:
         server, reason = await self._chosen(consistency, positions)
         if server is self._primary and (positions or consistency == "strong"):
             await self._require(positions)
-        self._instruments.reads.labels(server.name, reason).inc()
+        self._reads.labels(server.name, reason).inc()
         _CHOICE.set(_Choice(server))
 
     @property
@@ -212,7 +212,7 @@ class Servers:
     def _leave_replica(self, choice: _Choice, error: Unavailable) -> None:
         """Let the primary answer the rest of a request that the replica has failed."""
         log.warning("the primary answers in place of the replica", reason=error.message)
-        self._instruments.reads.labels(self._primary.name, "failed").inc()
+        self._reads.labels(self._primary.name, "failed").inc()
         choice.server = self._primary
 
     async def _chosen(

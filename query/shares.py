@@ -30,12 +30,12 @@ class Shares:
 
     def __init__(self, settings: QuerySettings, instruments: Instruments) -> None:
         self._settings = settings
-        self._instruments = instruments
+        self._limited = instruments.requests.limited
         self._at_once = max(1, int(settings.connections * settings.client_share))
         self._most = self._at_once + max(1, int(settings.max_waiting * settings.client_share))
         self._lines: dict[str, _Line] = {}
         self._waiting = 0
-        instruments.waiting_for_share.set_function(lambda: self._waiting)
+        instruments.requests.waiting_for_share.set_function(lambda: self._waiting)
 
     async def one(self, client: str) -> AbstractContextManager[None]:
         """A block within which one request of the client is under way.
@@ -90,7 +90,7 @@ class Shares:
 
     def _refusal(self, what: str) -> TooManyRequests:
         share = self._settings.client_share
-        self._instruments.limited.labels("client_share").inc()
+        self._limited.labels("client_share").inc()
         return TooManyRequests(
             f"{what}: QUERY_CLIENT_SHARE allows one client {share:g} of the connections (QUERY_CONNECTIONS) and of the "
             "places to wait (QUERY_MAX_WAITING); send fewer requests at a time",

@@ -42,7 +42,7 @@ class Storage:
 
     def __init__(self, database: Servers, instruments: Instruments, seconds: float) -> None:
         self._database = database
-        self._instruments = instruments
+        self._instruments = instruments.storage
         self._seconds = seconds
         self._trouble: str | None = None
         self.seen: dict[str, Any] | None = None
@@ -84,11 +84,11 @@ class Storage:
 
     def _count(self, seen: Mapping[str, Any]) -> None:
         instruments = self._instruments
-        instruments.storage_points.set(seen["points"])
+        instruments.points.set(seen["points"])
         for gauge, values in (
-            (instruments.storage_chunks, seen["chunks"]),
-            (instruments.storage_bytes, seen["bytes"]),
-            (instruments.storage_bytes_per_value, seen["bytes_per_value"]),
+            (instruments.chunks, seen["chunks"]),
+            (instruments.bytes, seen["bytes"]),
+            (instruments.bytes_per_value, seen["bytes_per_value"]),
             (instruments.jobs, seen["jobs"]),
         ):
             for label, value in values.items():

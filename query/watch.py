@@ -38,7 +38,7 @@ class Watch:
         self._name = name
         self._conninfo = conninfo
         self._timeout_seconds = timeout_seconds
-        self._instruments = instruments
+        self._instruments = instruments.servers
         self._on_look = on_look
         self._hurry = asyncio.Event()
         self._looked = asyncio.Event()
@@ -105,8 +105,8 @@ class Watch:
         edition, migration, trigrams, *state = await self._ask(connection)
         if edition != self.edition:
             if self.edition is not None:
-                self._instruments.database_info.remove(*self._facts(self.edition))
-            self._instruments.database_info.labels(*self._facts(edition)).set(1)
+                self._instruments.info.remove(*self._facts(self.edition))
+            self._instruments.info.labels(*self._facts(edition)).set(1)
             self.edition = edition
         self.migration = migration
         self.similarity = None if trigrams is None else sql.Identifier(trigrams, "word_similarity")
@@ -151,7 +151,7 @@ class Watch:
             else:
                 log.warning("the database is not ready", server=self._name, reason=reason)
         self.not_ready = reason
-        self._instruments.database_up.labels(self._name).set(reason is None)
+        self._instruments.up.labels(self._name).set(reason is None)
         if reason is None:
             self.gone.clear()
         else:

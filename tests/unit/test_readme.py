@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
@@ -67,12 +68,11 @@ def instrument_tables() -> str:
     lines = ["| instrument | kind | labels | |", "|---|---|---|---|"]
     for make in (IngestInstruments, QueryInstruments):
         registry = CollectorRegistry()
-        instruments = make(registry)
-        for one in vars(instruments).values():
-            if hasattr(one, "_documentation"):
-                kind = one._type
-                labels = ", ".join(f"`{label}`" for label in one._labelnames)
-                lines.append(f"| `{one._name}` | {kind} | {labels} | {one._documentation} |")
+        make(registry)
+        for one in registry._collector_to_names:
+            assert isinstance(one, MetricWrapperBase)
+            labels = ", ".join(f"`{label}`" for label in one._labelnames)
+            lines.append(f"| `{one._name}` | {one._type} | {labels} | {one._documentation} |")
     return "\n".join([*lines, ""])
 
 

@@ -29,7 +29,7 @@ def test_samples_with_the_same_labels_are_one_point() -> None:
 def test_all_of_ingests_instruments_are_read() -> None:
     """What a service shows without labels comes as one point."""
     registry = CollectorRegistry()
-    Instruments(registry).commit_seconds.observe(0.2)
+    Instruments(registry).writer.commit_seconds.observe(0.2)
     (plain,) = [point for point in points(generate_latest(registry).decode(), "i") if set(point.tags) == {"instance"}]
     assert plain.fields["ingest_commit_seconds_count"] == 1
     assert plain.fields["ingest_database_up"] == 0
