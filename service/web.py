@@ -135,6 +135,8 @@ class Shell:
 
 SHELL = web.AppKey("shell", Shell)
 """What `create_app` was told, in the application."""
+STARTED = web.AppKey("started", float)
+"""When the application was made, as a Unix time."""
 
 
 def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -151,41 +153,44 @@ def create_app(shell: Shell, *, max_body_bytes: int) -> web.Application:
     """An application with the shell's endpoints and middleware; the caller adds its own routes."""
     app = web.Application(middlewares=[_instrumented(shell), _explained], client_max_size=max_body_bytes)
     app[SHELL] = shell
+    app[STARTED] = time.time()
     app.on_startup.append(_freeze)
-    started = time.time()
-
-    async def healthz(_: web.Request) -> web.Response:
-        return json_response({"status": "ok"})
-
-    async def readyz(_: web.Request) -> web.Response:
-        reason = shell.not_ready()
-        if reason is None:
-            return json_response({"status": "ready"})
-        return json_response(error_body("unavailable", reason, status="not ready"), status=503)
-
-    async def metrics(request: web.Request) -> web.Response:
-        worker = request.app.get(WORKER)
-        text = generate_latest(shell.registry) if worker is None else await worker.instruments_of_all()
-        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def status(request: web.Request) -> web.Response:
-        reason = shell.not_ready()
-        worker = request.app.get(WORKER)
-        body = {
-            "service": shell.name,
-            **({} if worker is None else {"worker": worker.number, "workers": worker.count}),
-            "ready": reason is None,
-            "not_ready": reason,
-            "uptime_seconds": round(time.time() - started, 3),
-            **await shell.status(),
-        }
-        return json_response(body)
-
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", metrics)
-    app.router.add_get("/api/v1/status", status)
+    app.router.add_get("/healthz", _healthz)
+    app.router.add_get("/readyz", _readyz)
+    app.router.add_get("/metrics", _metrics)
+    app.router.add_get("/api/v1/status", _status)
     return app
+
+
+async def _healthz(_: web.Request) -> web.Response:
+    return json_response({"status": "ok"})
+
+
+async def _readyz(request: web.Request) -> web.Response:
+    reason = request.app[SHELL].not_ready()
+    if reason is None:
+        return json_response({"status": "ready"})
+    return json_response(error_body("unavailable", reason, status="not ready"), status=503)
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    worker = request.app.get(WORKER)
+    text = generate_latest(request.app[SHELL].registry) if worker is None else await worker.instruments_of_all()
+    return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _status(request: web.Request) -> web.Response:
+    shell, worker = request.app[SHELL], request.app.get(WORKER)
+    reason = shell.not_ready()
+    body = {
+        "service": shell.name,
+        **({} if worker is None else {"worker": worker.number, "workers": worker.count}),
+        "ready": reason is None,
+        "not_ready": reason,
+        "uptime_seconds": round(time.time() - request.app[STARTED], 3),
+        **await shell.status(),
+    }
+    return json_response(body)
 
 
 async def _freeze(_: web.Application) -> None:
