@@ -133,36 +133,42 @@ class Ground:
         spool = self.small_spool if on_small_spool else None
         with open_folder(spool) as home, self.server.database(tablespace) as database:
             url = self.server.url("ingest", database)
-            async with _relay(url) as back:
-                settings = SETTINGS | {
-                    "INGEST_DATABASE_URL": with_port(url, back.port) if relayed else url,
-                    "TIDEMARK_HOME": str(home),
-                    "INGEST_RETRY_SECONDS": chance.choice(RETRY_SECONDS),
-                }
-                ingest = Ingest(self.server.commands, settings)
-                async with _relay(ingest.url) as front:
-                    ledger = Ledger()
-                    load = Load(f"http://127.0.0.1:{front.port}" if relayed else ingest.url, chance, ledger)
-                    site = Site(
-                        server=self.server,
-                        database=database,
-                        home=home,
-                        ingest=ingest,
-                        front=front,
-                        back=back,
-                        load=load,
-                        ledger=ledger,
-                        chance=chance,
-                        small_disk=self.small_disk if on_small_disk else None,
-                        small_spool=spool,
-                        pause_seconds=self.pause_seconds,
-                    )
-                    await ingest.start()
-                    try:
-                        yield site
-                    finally:
-                        ingest.running.process.kill()
-                        ingest.running.process.wait()
+            async with (
+                _relay(url) as back,
+                self._ingest(with_port(url, back.port) if relayed else url, home, chance) as ingest,
+                _relay(ingest.url) as front,
+            ):
+                ledger = Ledger()
+                yield Site(
+                    server=self.server,
+                    database=database,
+                    home=home,
+                    ingest=ingest,
+                    front=front,
+                    back=back,
+                    load=Load(f"http://127.0.0.1:{front.port}" if relayed else ingest.url, chance, ledger),
+                    ledger=ledger,
+                    chance=chance,
+                    small_disk=self.small_disk if on_small_disk else None,
+                    small_spool=spool,
+                    pause_seconds=self.pause_seconds,
+                )
+
+    @asynccontextmanager
+    async def _ingest(self, url: str, home: Path, chance: random.Random) -> AsyncIterator[Ingest]:
+        """An ingest that writes to the database at `url`, and is killed when the body ends."""
+        settings = SETTINGS | {
+            "INGEST_DATABASE_URL": url,
+            "TIDEMARK_HOME": str(home),
+            "INGEST_RETRY_SECONDS": chance.choice(RETRY_SECONDS),
+        }
+        ingest = Ingest(self.server.commands, settings)
+        await ingest.start()
+        try:
+            yield ingest
+        finally:
+            ingest.running.process.kill()
+            ingest.running.process.wait()
 
 
 @asynccontextmanager
