@@ -10,6 +10,7 @@ import psycopg
 from query import catalog_statements, conditions
 from query.assumptions import Misfit
 from query.composition import Rollup, size_of
+from query.conditions import Statement
 from query.facts import FieldFact, Measurement, missing, most_like, splits
 from query.known import Known
 from query.parameters import Matcher
@@ -36,11 +37,8 @@ class Catalog:
         Raises `NotFound` unless each of them exists, `BadRequest` for one that is not of the measurement.
         """
         pairs = [pair for metric in metrics for pair in splits(metric)]
-        rows = await self._database.fetch(
-            "catalog",
-            catalog_statements.FIELDS_OF,
-            {"measurements": [pair[0] for pair in pairs], "fields": [pair[1] for pair in pairs]},
-        )
+        wanted = {"measurements": [pair[0] for pair in pairs], "fields": [pair[1] for pair in pairs]}
+        rows = await self._database.fetch("catalog", Statement(catalog_statements.FIELDS_OF, wanted))
         facts = self._learned(rows)
         if unknown := missing(metrics, facts):
             raise await self._no_metric(unknown[0])
@@ -63,12 +61,13 @@ class Catalog:
 
     async def no_measurement(self, parameter: str, name: str) -> NotFound:
         """Says which measurements there are, the most similar first."""
-        rows = await self._database.fetch("catalog", catalog_statements.MEASUREMENTS, {"limit": NAMES_COMPARED})
+        statement = Statement(catalog_statements.MEASUREMENTS, {"limit": NAMES_COMPARED})
+        rows = await self._database.fetch("catalog", statement)
         return _not_found(parameter, name, [row[1] for row in rows])
 
     async def measurement(self, name: str) -> Measurement:
         """The measurement of this name. Raises `NotFound` when there is none."""
-        rows = await self._database.fetch("catalog", catalog_statements.MEASUREMENT, {"name": name})
+        rows = await self._database.fetch("catalog", Statement(catalog_statements.MEASUREMENT, {"name": name}))
         if not rows:
             raise await self.no_measurement("measurement", name)
         return Measurement(*rows[0])
@@ -76,7 +75,7 @@ class Catalog:
     async def measurements_with_series(self, match: Sequence[Matcher], limit: int) -> list[Measurement]:
         """At most `limit` measurements that have a series that matches; by name."""
         statement = catalog_statements.measurements_with_series(match, limit)
-        rows = await self._database.fetch("catalog", statement.text, statement.parameters)
+        rows = await self._database.fetch("catalog", statement)
         return [Measurement(*row) for row in rows]
 
     async def state(self, measurement_id: int, measurement: str, start: datetime, end: datetime) -> State:
@@ -84,12 +83,9 @@ class Catalog:
 
         To be asked before the points: what is changed between is then read from them, or as it was promised.
         """
-        rows = await self._database.fetch(
-            "rollups",
-            catalog_statements.ROLLUP_STATE,
-            {"measurement": measurement_id, "start": start, "end": end},
-            planned="either",
-        )
+        parameters = {"measurement": measurement_id, "start": start, "end": end}
+        statement = Statement(catalog_statements.ROLLUP_STATE, parameters, "either")
+        rows = await self._database.fetch("rollups", statement)
         rollups = [
             Rollup(
                 measurement,
@@ -109,7 +105,8 @@ class Catalog:
 
         Where there is none, it is the database that does not fit.
         """
-        rows = await self._database.fetch("catalog", catalog_statements.MISFITS, {"limit": NAMES_SUGGESTED})
+        statement = Statement(catalog_statements.MISFITS, {"limit": NAMES_SUGGESTED})
+        rows = await self._database.fetch("catalog", statement)
         if not rows:
             return Unavailable(f"the database failed: {error.message}")
         found = "; ".join(f"{table} has {column} as {is_now}, not {made}" for table, column, is_now, made in rows)
@@ -123,9 +120,9 @@ class Catalog:
 
         To be asked before the points, for which no rollup stands.
         """
-        ((raw_from, count),) = await self._database.fetch(
-            "retention", catalog_statements.GONE, {"measurements": list(measurements), "start": start}, planned="either"
-        )
+        parameters = {"measurements": list(measurements), "start": start}
+        statement = Statement(catalog_statements.GONE, parameters, "either")
+        ((raw_from, count),) = await self._database.fetch("retention", statement)
         if raw_from is None:
             return ()
         those = "" if count == len(measurements) else f" of {count} of the {len(measurements)} measurements"
@@ -133,10 +130,7 @@ class Catalog:
 
     async def list_fields(self, measurements: Sequence[str] | None, limit: int | None) -> list[FieldFact]:
         """At most `limit` fields of the measurements, or of all; by name."""
-        rows = await self._database.fetch(
-            "catalog", catalog_statements.FIELDS, {"measurements": measurements, "limit": limit}
-        )
-        return self._learned(rows)
+        return self._learned(await self._fields(measurements, limit))
 
     def known_facts(self, metrics: Sequence[str]) -> tuple[str, list[FieldFact]] | None:
         """What the metrics meant when they were looked up before, and in which epoch; None unless all were."""
@@ -146,9 +140,7 @@ class Catalog:
 
     async def fields_of(self, measurement: str) -> list[FieldFact]:
         """All fields of a measurement that has some; by name."""
-        rows = await self._database.fetch(
-            "catalog", catalog_statements.FIELDS, {"measurements": [measurement], "limit": None}
-        )
+        rows = await self._fields([measurement], None)
         facts = self._learned(rows)
         if facts:
             self._known.learn_all(rows[0][-1], measurement, facts)
@@ -166,13 +158,17 @@ class Catalog:
             if matcher.is_regex and not conditions.is_list(matcher):
                 patterns = {"plain": matcher.value, "anchored": conditions.anchored(matcher.value)}
                 try:
-                    await self._database.fetch("regex", conditions.CHECK_REGEX, patterns)
+                    await self._database.fetch("regex", Statement(conditions.CHECK_REGEX, patterns))
                 except psycopg.errors.InvalidRegularExpression as error:
                     raise BadRequest(
                         f"match: {shortened(str(matcher))}: {error.diag.message_primary}; "
                         "allowed: PostgreSQL's advanced regular expressions, (?i) at the start for any case",
                         parameter="match",
                     ) from error
+
+    async def _fields(self, measurements: Sequence[str] | None, limit: int | None) -> list[Row]:
+        parameters = {"measurements": measurements, "limit": limit}
+        return await self._database.fetch("catalog", Statement(catalog_statements.FIELDS, parameters))
 
     def _learned(self, rows: Sequence[Row]) -> list[FieldFact]:
         """The facts of rows that end with the epoch."""

@@ -7,7 +7,7 @@ from typing import LiteralString
 
 from psycopg import sql
 
-from query.conditions import Statement, matching
+from query.conditions import Statement, matching, values_of
 from query.parameters import Matcher
 
 FIELDS_OF: LiteralString = """
@@ -63,11 +63,10 @@ def measurements_with_series(match: Sequence[Matcher], limit: int) -> Statement:
 
     One whose table somebody has dropped by hand stays in the catalog until its next point, and has none.
     """
-    chosen = matching(match)
     text = sql.SQL("""
         SELECT m.id, m.name FROM catalog.measurement m
         WHERE EXISTS (SELECT FROM catalog.series s WHERE s.measurement_id = m.id AND {matching})
             AND to_regclass(format('points.%%I', m.name)) IS NOT NULL
         ORDER BY m.name COLLATE "C" LIMIT %(limit)s
     """)
-    return Statement(text.format(matching=chosen.text), {**chosen.parameters, "limit": limit})
+    return Statement(text.format(matching=matching(match)), {**values_of(match), "limit": limit})

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
 
+from query.conditions import Statement
 from query.entries import Entry
 from query.ranges import Range
 from query.servers import Servers
@@ -69,6 +70,6 @@ async def look(servers: Servers, measurement_id: int, since: int, times: Range) 
     """What the server that answers sees now: of changes those by transactions from `since` on that meet `times`."""
     start, end = times
     parameters = {"measurement": measurement_id, "since": str(since), "start": start, "end": end, "limit": MOST_CHANGES}
-    rows = await servers.fetch("changes", SEEN, parameters, planned="either")
+    rows = await servers.fetch("changes", Statement(SEEN, parameters, "either"))
     epoch, xmin, at, raw_from, fields = rows[0][:5]
     return Seen(epoch, xmin, at, raw_from, fields, [Change(*row[5:]) for row in rows if row[5] is not None])

@@ -24,14 +24,17 @@ OF_MEASUREMENT = sql.SQL("s.measurement_id = %(measurement)s AND {}")
 CHECK_REGEX: LiteralString = "SELECT '' ~ %(plain)s, '' ~ %(anchored)s"
 """Compiles a regular expression as written too: anchored, `a)|(b` would be well formed and match too much."""
 
+Planned = Literal["each", "once", "either"]
+"""Whether a statement is planned each time, for its values; once, for all, where to plan it is a good part of what it
+costs (`light`); or either, where one plan is as good."""
+
 
 class Statement(NamedTuple):
     """A statement and its parameters."""
 
-    text: sql.SQL | sql.Composed
+    text: sql.SQL | sql.Composed | LiteralString
     parameters: dict[str, Any]
-    planned: Literal["each", "once"] = "each"
-    """Once where to plan it is a good part of what it costs (`light`)."""
+    planned: Planned = "each"
 
 
 class Form(NamedTuple):
@@ -75,15 +78,9 @@ def double(row: str, column: str) -> sql.Composed:
     return sql.SQL("{}::float8").format(identifier(row, column))
 
 
-def conditions(measurement_id: int, match: Sequence[Matcher]) -> Statement:
-    """What holds for the rows of catalog.series that every matcher chooses, in one measurement."""
-    chosen = matching(match)
-    return Statement(OF_MEASUREMENT.format(chosen.text), {**chosen.parameters, "measurement": measurement_id})
-
-
-def matching(match: Sequence[Matcher]) -> Statement:
-    """What holds for the rows of catalog.series that every matcher chooses, whichever their measurement."""
-    return Statement(text_of(forms(match)), values_of(match))
+def matching(match: Sequence[Matcher]) -> sql.Composed:
+    """The condition that every matcher chooses a row s of catalog.series."""
+    return text_of(forms(match))
 
 
 def forms(match: Sequence[Matcher]) -> tuple[Form, ...]:
@@ -92,13 +89,13 @@ def forms(match: Sequence[Matcher]) -> tuple[Form, ...]:
 
 
 def text_of(match: Sequence[Form]) -> sql.Composed:
-    """The condition that every matcher of these forms chooses a row s."""
+    """The same, of matchers of these forms."""
     held = [_condition(number, one) for number, one in enumerate(match)]
     return sql.SQL(" AND ").join(held or [sql.SQL("true").format()])
 
 
 def values_of(match: Sequence[Matcher]) -> dict[str, Any]:
-    """The values of the same."""
+    """The parameters of that condition."""
     found: dict[str, Any] = {}
     for number, matcher in enumerate(match):
         form, value = _form(matcher), f"match_{number}"

@@ -15,23 +15,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
-from typing import Any, Literal, LiteralString, TypeVar
+from typing import TypeVar
 
 import psycopg
-from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from pydantic import SecretStr
 
 from query import limits
 from query.assumptions import Changed, Misfit
-from query.conditions import Statement
+from query.conditions import Planned, Statement
 from query.connection import Connection
 from query.instruments import Instruments
 from query.settings import QuerySettings
-from query.tables import BATCH_ROWS, Batches
+from query.tables import BATCH_ROWS, Batches, Row
 from query.watch import ROLE, Watch, summary
 from service import logs
 from service.errors import BadRequest, HttpError, Unavailable
@@ -50,10 +49,6 @@ MISFITS = (
     psycopg.errors.WrongObjectType,
 )
 """What comes of a column, or a table, of another type."""
-
-Query = sql.SQL | sql.Composed | LiteralString
-Planned = Literal["each", "once", "either"]
-"""Whether a statement is planned each time, for its values, or once, for all; or either, where one plan is as good."""
 
 T = TypeVar("T")
 
@@ -101,9 +96,7 @@ class Database:
             with suppress(asyncio.CancelledError):
                 await watch
 
-    async def fetch(
-        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None, *, planned: Planned = "each"
-    ) -> list[tuple[Any, ...]]:
+    async def fetch(self, name: str, statement: Statement) -> list[Row]:
         """All rows of a statement; `name` is for the instruments.
 
         Raises `Unavailable`, or `BadRequest` where the client can ask for less; other faults as psycopg does.
@@ -112,8 +105,9 @@ class Database:
         with self._measured(name):
             connection = await self._pool.getconn()
             try:
+                text, parameters, planned = statement
                 await self._told(connection, planned)
-                rows = await self._heard(connection.read.rows(statement, parameters, prepare=planned != "each"))
+                rows = await self._heard(connection.read.rows(text, parameters, prepare=planned != "each"))
             finally:
                 await self._given_back(connection)
         self._instruments.rows.labels(name).inc(len(rows))
@@ -128,10 +122,9 @@ class Database:
         with self._measured(name):
             connection = await self._pool.getconn()
             try:
-                await self._told(connection, statement.planned)
-                is_kept = statement.planned != "each"
-                rows = connection.read.batches(statement.text, statement.parameters, size, prepare=is_kept)
-                async with aclosing(rows):
+                text, parameters, planned = statement
+                await self._told(connection, planned)
+                async with aclosing(connection.read.batches(text, parameters, size, prepare=planned != "each")) as rows:
                     while (batch := await self._heard(anext(rows, None))) is not None:
                         self._instruments.rows.labels(name).inc(len(batch))
                         yield batch

@@ -13,7 +13,7 @@ from typing import Any, LiteralString
 
 from psycopg import sql
 
-from query.conditions import HOST, Statement, double, identifier, matching, tag_value
+from query.conditions import HOST, Statement, double, identifier, matching, tag_value, values_of
 from query.facts import Measurement
 from query.parameters import Matcher
 
@@ -44,7 +44,7 @@ class Scope:
 
     def parameters(self) -> dict[str, Any]:
         """What the conditions refer to."""
-        return {**matching(self.match).parameters, "start": self.start, "end": self.end}
+        return {**values_of(self.match), "start": self.start, "end": self.end}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +69,14 @@ def measurements(scope: Scope, part: Part) -> Statement:
                     SELECT {id} WHERE (
                         SELECT true FROM catalog.series s
                         WHERE s.measurement_id = {id} AND {matching} AND {active} LIMIT 1)
-                """).format(id=sql.Literal(one.id), matching=matching(scope.match).text, active=_active(scope, one))
+                """).format(id=sql.Literal(one.id), matching=matching(scope.match), active=_active(scope, one))
                     for one in scope.among
                 ),
             )
         )
     elif scope.match:
         which = sql.SQL("EXISTS (SELECT FROM catalog.series s WHERE s.measurement_id = m.id AND {})").format(
-            matching(scope.match).text
+            matching(scope.match)
         )
     else:
         which = sql.SQL("true").format()
@@ -137,7 +137,7 @@ def hosts(scope: Scope, part: Part, silent_for: timedelta | None) -> Statement:
         SELECT s.host FROM catalog.series s
         WHERE s.host IS NOT NULL AND {matching} AND {one} AND {after} GROUP BY s.host {page}
     """).format(
-        matching=matching(scope.match).text,
+        matching=matching(scope.match),
         one=_one(scope.measurement, "s.measurement_id"),
         after=sql.SQL('s.host COLLATE "C" > %(after)s' if is_page and part.after is not None else "true"),
         page=sql.SQL('ORDER BY s.host COLLATE "C" LIMIT %(limit)s' if is_page else ""),
@@ -148,7 +148,7 @@ def hosts(scope: Scope, part: Part, silent_for: timedelta | None) -> Statement:
             sql.SQL("""
             SELECT s.host, {newest} AS seen FROM catalog.series s
             WHERE s.measurement_id = {id} AND {matching} AND s.host = ANY (ARRAY(SELECT host FROM named))
-        """).format(newest=_newest(one), id=sql.Literal(one.id), matching=matching(scope.match).text)
+        """).format(newest=_newest(one), id=sql.Literal(one.id), matching=matching(scope.match))
             for one in scope.among
         ),
     )
@@ -191,7 +191,7 @@ def last(scope: Scope, among: Sequence[tuple[Measurement, Sequence[str]]], only:
                 points=identifier("points", measurement.name),
                 present=sql.SQL("({})").format(present) if only else sql.SQL("true"),
                 id=sql.Literal(measurement.id),
-                matching=matching(scope.match).text,
+                matching=matching(scope.match),
                 page=_page(part),
             )
         )
@@ -267,7 +267,7 @@ def _series(scope: Scope, page: sql.Composable = NOTHING) -> sql.Composed:
                     page=page,
                     name=_literal(one.name),
                     id=sql.Literal(one.id),
-                    matching=matching(scope.match).text,
+                    matching=matching(scope.match),
                     active=_active(scope, one),
                 )
                 for one in scope.among
@@ -276,7 +276,7 @@ def _series(scope: Scope, page: sql.Composable = NOTHING) -> sql.Composed:
     return sql.SQL("""
         SELECT s.id, m.name AS measurement, s.host, s.tags
         FROM catalog.series s JOIN catalog.measurement m ON m.id = s.measurement_id WHERE {matching} AND {one} {page}
-    """).format(matching=matching(scope.match).text, one=_one(scope.measurement, "s.measurement_id"), page=page)
+    """).format(matching=matching(scope.match), one=_one(scope.measurement, "s.measurement_id"), page=page)
 
 
 def _label(measurement: sql.Composable, part: Part) -> sql.Composable:

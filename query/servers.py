@@ -26,7 +26,7 @@ from aiohttp import web
 from psycopg import sql
 
 from query.conditions import Statement
-from query.database import Database, Planned, Query
+from query.database import Database
 from query.entries import Stamp
 from query.instruments import Instruments
 from query.position import HEADER, Position
@@ -171,18 +171,15 @@ class Servers:
         state = server.watch.state
         return (server.name, *((state.system, state.database) if state else ()))
 
-    async def fetch(
-        self, name: str, statement: Query, parameters: Mapping[str, Any] | None = None, *, planned: Planned = "each"
-    ) -> list[tuple[Any, ...]]:
+    async def fetch(self, name: str, statement: Statement) -> list[Row]:
         """All rows of a statement, as `Database.fetch` has them, from the server that answers this task's request."""
         choice = _CHOICE.get(None)
         if choice is not None and choice.server is self._replica:
             try:
-                asked = choice.server.fetch(name, statement, parameters, planned=planned)
-                return await _while_there(choice.server, asked)
+                return await _while_there(choice.server, choice.server.fetch(name, statement))
             except Unavailable as error:
                 self._leave_replica(choice, error)
-        return await self._primary.fetch(name, statement, parameters, planned=planned)
+        return await self._primary.fetch(name, statement)
 
     async def stream(self, name: str, statement: Statement, size: int = BATCH_ROWS) -> Batches:
         """The rows of a statement in batches, as `Database.stream` has them, from the same server.

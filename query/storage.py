@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 from aiohttp import web
 
+from query.conditions import Statement
 from query.instruments import Instruments
 from query.servers import Servers
 from service import logs
@@ -67,8 +68,8 @@ class Storage:
 
     async def _look(self) -> None:
         try:
-            (totals,) = await self._database.fetch("storage", STORAGE)
-            jobs = await self._database.fetch("jobs", JOBS)
+            (totals,) = await self._database.fetch("storage", Statement(STORAGE, {}))
+            jobs = await self._database.fetch("jobs", Statement(JOBS, {}))
         except (HttpError, psycopg.Error) as error:
             # The database is away, too slow for it, or at an older migration; what was seen last stays.
             self._note(str(error).partition("\n")[0])

@@ -115,8 +115,7 @@ class Store:
         return await checked(read(statement), assumed)
 
     async def _at_once(self, statement: Statement) -> Batches:
-        text, parameters, planned = statement.text, statement.parameters, statement.planned
-        return Short(await self._database.fetch("aggregate", text, parameters, planned=planned))
+        return Short(await self._database.fetch("aggregate", statement))
 
     async def _as_they_come(self, statement: Statement) -> Batches:
         return await begun(self._database.stream("aggregate", statement))

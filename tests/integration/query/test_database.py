@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
+from query.conditions import Statement
 from query.database import Database as Server
 from query.database import conninfo
 from query.instruments import Instruments
@@ -27,6 +28,8 @@ from tests.relay import Relay
 
 ROOT = Path(__file__).parents[3]
 
+COUNT = Statement("SELECT count(*) FROM points.cpu", {})
+ONE = Statement("SELECT 1", {})
 ASK: dict[str, Any] = {"metric": "cpu.user", "start": "-1h"}
 
 
@@ -213,7 +216,7 @@ async def test_a_client_that_leaves_while_its_connection_is_given_back(database:
     async with server.running():
         await stored.until(lambda: server.watch.not_ready is None)
         with stored.locked("cpu"):
-            asked = asyncio.create_task(server.fetch("points", "SELECT count(*) FROM points.cpu"))
+            asked = asyncio.create_task(server.fetch("points", COUNT))
             await stored.until_waiting_for_lock()
             await server._pool._lock.acquire()
         await stored.until(lambda: "waiters:1" in repr(server._pool._lock))
@@ -221,7 +224,7 @@ async def test_a_client_that_leaves_while_its_connection_is_given_back(database:
         with pytest.raises(asyncio.CancelledError):
             await asked
         server._pool._lock.release()
-        assert await server.fetch("points", "SELECT count(*) FROM points.cpu") == [(1,)]
+        assert await server.fetch("points", COUNT) == [(1,)]
 
 
 async def test_two_clients_leave_of_whom_one_would_have_the_others_connection(database: str, stored: Database) -> None:
@@ -237,7 +240,7 @@ async def test_two_clients_leave_of_whom_one_would_have_the_others_connection(da
         await stored.until(lambda: server.watch.not_ready is None)
         for before, after in itertools.product(range(6), range(1, 6)):
             connection = await server._pool.getconn()
-            waiting = asyncio.create_task(server.fetch("points", "SELECT 1"))
+            waiting = asyncio.create_task(server.fetch("points", ONE))
             await stored.until(lambda: server._pool.get_stats()["requests_waiting"] == 1)
             waiting.cancel()
             await steps(before)
@@ -245,7 +248,7 @@ async def test_two_clients_leave_of_whom_one_would_have_the_others_connection(da
             await steps(after)
             returning.cancel()
             await asyncio.gather(waiting, returning, return_exceptions=True)
-            assert await server.fetch("points", "SELECT 1") == [(1,)]
+            assert await server.fetch("points", ONE) == [(1,)]
 
 
 async def test_a_statement_that_takes_too_long(database: str, stored: Database, serve_query: ServeQuery) -> None:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from query.conditions import anchored, matching
+from query.conditions import anchored, values_of
 from query.parameters import Matcher
 
 
@@ -42,5 +42,5 @@ def test_an_anchored_pattern_matches_whole_values(pattern: str, value: str, matc
 def test_a_list_of_values_is_compared_as_one(pattern: str, values: list[str] | None) -> None:
     """An expression without a sign of its own but | is not run for every series, and means the same."""
     for operator in ("=~", "!~"):
-        found = matching([Matcher("host", operator, pattern)]).parameters["match_0"]
+        found = values_of([Matcher("host", operator, pattern)])["match_0"]
         assert found == (values if values is not None else anchored(pattern))
