@@ -52,7 +52,7 @@ POLL_SECONDS = 0.05
 FIRST_ON_A_SERVER = 20_261_125
 """The advisory lock of whoever migrates a template: the first one on a server makes its roles."""
 
-GATE = """
+GATE = sql.SQL("""
     CREATE TABLE public.gate (is_open boolean NOT NULL);
     INSERT INTO public.gate VALUES (false);
     GRANT SELECT ON public.gate TO tidemark_ingest;
@@ -63,9 +63,8 @@ GATE = """
         END LOOP;
         RETURN NEW;
     END $$;
-    CREATE TRIGGER wait_at_gate BEFORE INSERT ON points.m FOR EACH ROW EXECUTE FUNCTION public.wait_at_gate();
-"""
-"""A gate before the measurement m: what is written there waits until it is opened."""
+    CREATE TRIGGER wait_at_gate BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION public.wait_at_gate();
+""")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -307,6 +306,11 @@ def sum_of(metrics: str, instrument: str, labels: dict[str, str]) -> float:
 def with_database(url: str, name: str) -> str:
     """`url` with another database's name."""
     return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def gate(measurement: str) -> sql.Composed:
+    """Makes a gate before a measurement: what is written there waits until `public.gate` says that it is open."""
+    return GATE.format(sql.Identifier("points", measurement))
 
 
 def _stop_jobs(url: str) -> None:

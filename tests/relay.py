@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Literal
+from urllib.parse import urlsplit
 
 Way = Literal["there", "back"]
 
@@ -73,6 +76,12 @@ class Relay:
     def cut(self, way: Way, share: float) -> None:
         """Let only this share of what comes next this way through, and reset its connection."""
         self._cuts[way].append(share)
+
+    def through(self, url: str) -> str:
+        """The same URL by way of the relay."""
+        parts = urlsplit(url)
+        account, at, _ = parts.netloc.rpartition("@")
+        return parts._replace(netloc=f"{account}{at}127.0.0.1:{self.port}").geturl()
 
     @property
     def cuts_to_come(self) -> int:
@@ -148,6 +157,20 @@ class Relay:
         sink.close()
         other.close()
         self._writers -= {sink, other}
+
+
+@asynccontextmanager
+async def relay_to(url: str) -> AsyncIterator[Relay]:
+    """A relay before the server at `url`, which is a database's unless a port is named."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    relay = Relay(parts.hostname, parts.port or 5432)
+    await relay.open()
+    try:
+        yield relay
+    finally:
+        relay.resume()
+        await relay.close()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

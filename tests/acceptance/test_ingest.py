@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 
 from sql.migrate import migrate
-from tests.conftest import DEADLINE_SECONDS, GATE, Commands, Running
+from tests.conftest import DEADLINE_SECONDS, Commands, Running, gate
 from tests.workers import port_nobody_has
 
 T = 1_700_000_000
@@ -115,7 +115,7 @@ async def test_sigterm_drains_what_was_accepted(start: Start, database: str) -> 
     ingest = await start(INGEST_COPIERS="1", INGEST_SHUTDOWN_SECONDS="60", INGEST_RETRY_SECONDS="60").until_ready()
     assert await ingest.write(0) == 204
     with psycopg.connect(database, autocommit=True) as owner:
-        owner.execute(GATE)
+        owner.execute(gate("m"))
         requests = [asyncio.create_task(ingest.write(number)) for number in range(1, 21)]
 
         async def all_under_way() -> bool:

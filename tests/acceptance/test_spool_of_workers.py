@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from itertools import count
-from urllib.parse import urlsplit
 
 import aiohttp
 import psutil
@@ -14,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, Commands
-from tests.relay import Relay
+from tests.relay import Relay, relay_to
 from tests.workers import port_nobody_has
 
 WORKERS = 2
@@ -24,13 +23,9 @@ T = 1_700_000_000
 @pytest.fixture
 async def relay(database: str) -> AsyncIterator[Relay]:
     """A way to the test's database, closed for now."""
-    parts = urlsplit(database)
-    assert parts.hostname is not None
-    relay = Relay(parts.hostname, parts.port or 5432)
-    await relay.open()
-    relay.refuse()
-    yield relay
-    await relay.close()
+    async with relay_to(database) as relay:
+        relay.refuse()
+        yield relay
 
 
 async def write(url: str, number: int) -> str | None:
@@ -91,9 +86,8 @@ async def test_a_worker_that_is_killed_leaves_its_slot_to_its_successor(
 ) -> None:
     """Whatever was acknowledged by any of them is written when the database is back."""
     port = port_nobody_has()
-    account = urlsplit(database).netloc.rpartition("@")[0]
     commands.environment |= {
-        "DATABASE_URL": urlsplit(database)._replace(netloc=f"{account}@127.0.0.1:{relay.port}").geturl(),
+        "DATABASE_URL": relay.through(database),
         "INGEST_RETRY_SECONDS": "0.2",
         "INGEST_PORT": str(port),
     }

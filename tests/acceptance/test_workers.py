@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import DEADLINE_SECONDS, GATE, Commands, Running, sum_of
+from tests.conftest import DEADLINE_SECONDS, Commands, Running, gate, sum_of
 from tests.workers import port_nobody_has
 
 WORKERS = 3
@@ -227,7 +227,7 @@ async def test_requests_under_way_are_finished(ingest: Ingest, database: str) ->
     """What the workers have taken when all are told to stop is committed and answered; the port takes no more."""
     assert await ingest.write(0) == 204
     with psycopg.connect(database, autocommit=True) as owner:
-        owner.execute(GATE)
+        owner.execute(gate("m"))
         requests = [asyncio.create_task(ingest.write(number)) for number in range(1, 21)]
 
         async def all_under_way() -> bool:

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 import aiohttp
 import psutil
@@ -163,18 +162,3 @@ class Ingest:
                 )
         except aiohttp.ClientError:
             return False
-
-
-def place(url: str) -> tuple[str, int]:
-    """The host and the port of a URL."""
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    return parts.hostname, parts.port
-
-
-def with_port(url: str, port: int) -> str:
-    """`url` at another port of this host."""
-    parts = urlsplit(url)
-    account = parts.netloc.rpartition("@")[0]
-    return parts._replace(netloc=f"{account}@127.0.0.1:{port}").geturl()

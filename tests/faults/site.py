@@ -15,8 +15,8 @@ from ingest.spool.store import survey
 from tests.conftest import open_folder
 from tests.faults.ledger import Ledger, Report, Row, compare
 from tests.faults.load import MEASUREMENTS, Load
-from tests.faults.processes import Ingest, Server, place, with_port
-from tests.relay import Relay
+from tests.faults.processes import Ingest, Server
+from tests.relay import Relay, relay_to
 
 SETTINGS = {
     "INGEST_BODY_TIMEOUT_SECONDS": "2",
@@ -134,9 +134,9 @@ class Ground:
         with open_folder(spool) as home, self.server.database(tablespace) as database:
             url = self.server.url("ingest", database)
             async with (
-                _relay(url) as back,
-                self._ingest(with_port(url, back.port) if relayed else url, home, chance) as ingest,
-                _relay(ingest.url) as front,
+                relay_to(url) as back,
+                self._ingest(back.through(url) if relayed else url, home, chance) as ingest,
+                relay_to(ingest.url) as front,
             ):
                 ledger = Ledger()
                 yield Site(
@@ -146,7 +146,7 @@ class Ground:
                     ingest=ingest,
                     front=front,
                     back=back,
-                    load=Load(f"http://127.0.0.1:{front.port}" if relayed else ingest.url, chance, ledger),
+                    load=Load(front.through(ingest.url) if relayed else ingest.url, chance, ledger),
                     ledger=ledger,
                     chance=chance,
                     small_disk=self.small_disk if on_small_disk else None,
@@ -169,14 +169,3 @@ class Ground:
         finally:
             ingest.running.process.kill()
             ingest.running.process.wait()
-
-
-@asynccontextmanager
-async def _relay(url: str) -> AsyncIterator[Relay]:
-    relay = Relay(*place(url))
-    await relay.open()
-    try:
-        yield relay
-    finally:
-        relay.resume()
-        await relay.close()

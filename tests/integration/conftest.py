@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import aiohttp
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 from ingest.app import create_app
 from ingest.settings import IngestSettings
 from tests.conftest import DEADLINE_SECONDS, sum_of
+from tests.small_disk import small_disk
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,15 @@ class ServeIngest(Protocol):
 
     async def __call__(self, **settings: Any) -> Ingest:
         """`await serve_ingest(max_body_bytes=1000)`; what is not named has its default."""
+
+
+@pytest.fixture
+def disk(folder: Path) -> Iterator[Path]:
+    """A small disk."""
+    with small_disk(folder / "small") as place:
+        if place is None:
+            pytest.skip("nothing may be mounted here")
+        yield place
 
 
 @pytest.fixture

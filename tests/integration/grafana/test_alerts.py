@@ -14,7 +14,7 @@ import pytest
 from ingest.agent.storage import disk_tags, disk_usage
 from tests.integration.grafana import fleet
 from tests.integration.grafana.boards import KINDS, RULES, Grafana, alert
-from tests.small_disk import PIECE_BYTES, fill, small_disk
+from tests.small_disk import PIECE_BYTES, fill
 
 SEEN = """
     INSERT INTO points.mem (time, series_id, used_percent)
@@ -38,15 +38,6 @@ def owner(grafana: Grafana) -> Iterator[psycopg.Connection]:
             connection.execute(SEEN, (host,))
         yield connection
         connection.rollback()
-
-
-@pytest.fixture
-def disk(folder: Path) -> Iterator[Path]:
-    """A small disk."""
-    with small_disk(folder / "small") as place:
-        if place is None:
-            pytest.skip("nothing may be mounted here")
-        yield place
 
 
 @pytest.mark.parametrize("rule", RULES)

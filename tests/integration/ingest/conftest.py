@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from pydantic import SecretStr
 
+from tests.conftest import gate
 from tests.integration.conftest import Heard, Ingest, ServeIngest
-from tests.relay import Relay
+from tests.relay import Relay, relay_to
 
 DEADLINE_SECONDS = 60.0
 """For conditions that come about in moments; only a fault takes this long."""
@@ -129,21 +129,14 @@ def blocked(database: str, eventually: Eventually) -> Iterator[Blocked]:
 @pytest.fixture
 async def relay(database: str) -> AsyncIterator[Relay]:
     """A relay before the test's database."""
-    parts = urlsplit(database)
-    assert parts.hostname is not None
-    relay = Relay(parts.hostname, parts.port or 5432)
-    await relay.open()
-    yield relay
-    relay.resume()
-    await relay.close()
+    async with relay_to(database) as relay:
+        yield relay
 
 
 @pytest.fixture
 def relayed_url(relay: Relay, database: str) -> SecretStr:
     """The database by way of the relay."""
-    parts = urlsplit(database)
-    account = parts.netloc.rpartition("@")[0]
-    return SecretStr(parts._replace(netloc=f"{account}@127.0.0.1:{relay.port}").geturl())
+    return SecretStr(relay.through(database))
 
 
 class Together(Protocol):
@@ -153,28 +146,13 @@ class Together(Protocol):
         """`await together(ingest, "m f=1", "n f=1")`; ingest has one copier and knows what is sent."""
 
 
-BUSY = """
-    CREATE TABLE public.gate (is_open boolean NOT NULL);
-    INSERT INTO public.gate VALUES (false);
-    GRANT SELECT ON public.gate TO tidemark_ingest;
-    CREATE FUNCTION public.wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        WHILE NOT (SELECT is_open FROM public.gate) LOOP
-            PERFORM pg_sleep(0.01);
-        END LOOP;
-        RETURN NEW;
-    END $$;
-    CREATE TRIGGER wait_at_gate BEFORE INSERT ON points.busy FOR EACH ROW EXECUTE FUNCTION public.wait_at_gate();
-"""
-
-
 @pytest.fixture
 def together(write: Write, owner: psycopg.Connection, eventually: Eventually) -> Together:
     """Keep the copier busy with a point that takes its time until all requests wait."""
 
     async def send(ingest: Ingest, *requests: str) -> list[Heard]:
         assert (await write(ingest, "busy f=0 1600000000")).status == 204
-        owner.execute(BUSY)
+        owner.execute(gate("busy"))
         taken = await ingest.counted("ingest_queue_wait_seconds_count")
 
         async def is_busy() -> bool:

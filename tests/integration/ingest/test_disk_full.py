@@ -14,20 +14,11 @@ from psycopg import sql
 from tests.conftest import copied
 from tests.integration.conftest import Heard, Ingest, ServeIngest
 from tests.integration.ingest.conftest import Eventually, T, Write, goes_on, is_drained
-from tests.small_disk import fill, make_tablespace, small_disk
+from tests.small_disk import fill, make_tablespace
 
 FULL = "53100"
 
 ATTEMPTS = 20
-
-
-@pytest.fixture
-def disk(folder: Path) -> Iterator[Path]:
-    """A small disk."""
-    with small_disk(folder / "small") as place:
-        if place is None:
-            pytest.skip("nothing may be mounted here")
-        yield place
 
 
 @pytest.fixture

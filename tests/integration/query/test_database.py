@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from prometheus_client import CollectorRegistry
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
 from query.conditions import Statement
@@ -24,7 +24,7 @@ from query.watch import NEEDED_MIGRATION
 from sql.migrate import migrate
 from tests.integration.query.conftest import Database, Query, ServeQuery
 from tests.integration.query.reference import Point
-from tests.relay import Relay
+from tests.relay import Relay, relay_to
 
 ROOT = Path(__file__).parents[3]
 
@@ -161,18 +161,15 @@ async def test_a_database_that_goes_away_and_comes_back(query: Query, stored: Da
 @pytest.fixture
 async def way(database: str) -> AsyncIterator[Relay]:
     """A way to the test's database."""
-    told = conninfo_to_dict(database)
-    relay = Relay(str(told["host"]), int(str(told["port"])))
-    await relay.open()
-    yield relay
-    await relay.close()
+    async with relay_to(database) as relay:
+        yield relay
 
 
 async def test_a_database_that_falls_silent_keeps_nobody_waiting(
     database: str, stored: Database, serve_query: ServeQuery, way: Relay
 ) -> None:
     """What it was asked, in one piece and in batches, is 503 when it should have ended by then."""
-    url = make_conninfo(database, host="127.0.0.1", port=way.port)
+    url = way.through(database)
     query = await serve_query(url, statement_timeout_seconds=2, connect_timeout_seconds=2)
     await query.until_ready()
     await query.aggregate(**ASK)  # its field is known from now on, and another is looked for
