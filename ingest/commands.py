@@ -37,7 +37,6 @@ MAX_ENTRY_BYTES = 1024 * MEBIBYTES
 class _File:
     """An entry, waiting or set aside."""
 
-    slot: int
     entry: Entry
     reason: str | None
     """Why it was set aside; None for one that waits."""
@@ -138,12 +137,12 @@ def main(argv: list[str]) -> None:
 
 def _files(folder: Path) -> Iterator[_File]:
     """What lies in the spool, slot by slot."""
-    for slot, contents in survey(folder).items():
+    for contents in survey(folder).values():
         for entry in contents.entries:
-            yield _File(slot, entry, None)
+            yield _File(entry, None)
         for entry in contents.quarantined:
             reason = entry.path.with_suffix(REASON)
-            yield _File(slot, entry, reason.read_text(encoding="utf-8").strip() if reason.exists() else "unknown")
+            yield _File(entry, reason.read_text(encoding="utf-8").strip() if reason.exists() else "unknown")
 
 
 def _moment(time_us: int) -> str:

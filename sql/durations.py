@@ -14,7 +14,6 @@ FORM = re.compile(r"([1-9][0-9]{0,4})([mhdwy])")
 class Kind:
     """What one value of a policy may be; `catalog.policy` has the same bounds."""
 
-    meaning: str
     least: str
     most: str | None = None
     words: tuple[str, ...] = ()
@@ -37,13 +36,11 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "chunk_interval": Kind("length of a chunk, the unit that is compressed and dropped", "10m", "31d"),
-    "compress_after": Kind("age of a chunk at which it is compressed", "10m", words=("off",)),
-    "retain_raw": Kind("how long points are kept", "1d", words=("forever",)),
-    "rollup_10m": Kind("how long the rollup of 10 minutes is kept", "1d", words=("forever", "off")),
-    "rollup_1h": Kind(
-        "how long the rollup of an hour is kept; off with that of 10 minutes", "1d", words=("forever", "off")
-    ),
+    "chunk_interval": Kind("10m", "31d"),
+    "compress_after": Kind("10m", words=("off",)),
+    "retain_raw": Kind("1d", words=("forever",)),
+    "rollup_10m": Kind("1d", words=("forever", "off")),
+    "rollup_1h": Kind("1d", words=("forever", "off")),
 }
 """The values of a policy, in the order in which they are shown."""
 

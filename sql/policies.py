@@ -27,7 +27,6 @@ UPDATE = sql.SQL("UPDATE catalog.policy SET {updates} WHERE pattern = {pattern}"
 INSERT = sql.SQL(
     "INSERT INTO catalog.policy AS p (pattern, {names}) VALUES ({values}) ON CONFLICT (pattern) DO UPDATE SET {updates}"
 )
-MATCHED = "SELECT m.name FROM catalog.measurement m WHERE catalog.matches(m.name, %s) ORDER BY m.name"
 WAITING = """
     SELECT p.retain_raw, coalesce(r.retained::text, 'forever')
     FROM catalog.measurement m CROSS JOIN catalog.policy_of(m.name) p
@@ -150,8 +149,3 @@ def waiting(connection: psycopg.Connection, measurement: str) -> list[str]:
         f"and {wanted} from the next round of maintain on"
         for wanted, in_force in rows
     ]
-
-
-def matched(connection: psycopg.Connection, pattern: str) -> list[str]:
-    """The measurements that match a pattern."""
-    return [name for (name,) in connection.execute(MATCHED, [pattern]).fetchall()]
