@@ -1,8 +1,8 @@
 """Light statements: to plan one is a good part of what it costs, so that the server keeps its plan. Pure.
 
 Such a statement is about a few numbers of hosts that are named one by one, in less than a day. Its plan is made without
-its values, and would be one of all chunks that there are. So its text tells in which days it looks, and changes with
-them.
+its values, and would be one of all chunks that there are, of windows of whatever length. So its text tells in which
+days it looks, and how long windows are, and changes with them.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The same is asked again and again, of other hosts and at other times. To compose a text costs more than many an answer,
 so that it is composed once for a shape, which for that reason holds no value. Where a value stands in the text is known
-by its name alone. But for the days of a light one (`light`).
+by its name alone. But for the days and the step of a light one (`light`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
+from query import light
 from query.conditions import HOST, Form, forms
 from query.facts import FieldFact
 from query.functions import MOST_HELD, REACH, fraction, recipe
-from query.light import days
 from query.planner import Plan, Source
 from query.ranges import Range
 from query.steps import FixedWindows
@@ -50,6 +50,8 @@ class Shape(NamedTuple):
     """Whether they would, if they could, be computed with points further back."""
     days: Range | None
     """In which points are looked at, where the statement is light."""
+    step: timedelta | None
+    """Of windows of one length, where the statement is light."""
     prefix: str
     """Of the names of values, where another plan's are in the same statement."""
 
@@ -79,9 +81,11 @@ def shape(plan: Plan, lookback: timedelta, prefix: str = "") -> Shape:
     """The shape of a plan that looks at points from `lookback` before its range on."""
     request, near = plan.request, _near(plan, lookback)
     windows: Windows = "none" if request.step is None else "listed"
+    length = None
     if isinstance(request.windows, FixedWindows):
-        windows = "fixed"
+        windows, length = "fixed", request.windows.length
     match = forms(request.match)
+    days = _days(plan, match, lookback)
     return Shape(
         fields=plan.fields,
         sources=tuple(piece.source for piece in plan.pieces),
@@ -91,7 +95,8 @@ def shape(plan: Plan, lookback: timedelta, prefix: str = "") -> Shape:
         windows=windows,
         tells_reach=plan.reaches is not None,
         looks_far=plan.reaches is not None and near is not None and plan.reaches < near,
-        days=_days(plan, match, lookback),
+        days=days,
+        step=None if days is None else length,
         prefix=prefix,
     )
 
@@ -107,7 +112,7 @@ def _days(plan: Plan, match: Sequence[Form], lookback: timedelta) -> Range | Non
     if plan.reaches is not None or any(piece.rollup is not None for piece in plan.pieces):
         return None
     request = plan.request
-    return days(match, request.start - lookback, request.end, len(plan.values))
+    return light.days(match, request.start - lookback, request.end, len(plan.values))
 
 
 def values(plan: Plan, lookback: timedelta, of: Shape) -> dict[str, Any]:
@@ -115,7 +120,8 @@ def values(plan: Plan, lookback: timedelta, of: Shape) -> dict[str, Any]:
     request, windows = plan.request, plan.request.windows
     found: dict[str, Any] = {of.name("lookback"): lookback, of.name("fractions"): list(plan.fractions)}
     if isinstance(windows, FixedWindows):
-        found[of.name("step")] = windows.length
+        if of.step is None:
+            found[of.name("step")] = windows.length
     elif windows is not None:
         # As the text of an array, which takes a third of the time that the driver does with moments.
         starts = (start.isoformat() for start in windows.starts(request.start, request.end))

@@ -13,6 +13,7 @@ from tests.integration.query.reference import Point
 
 MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 RANGE = {"start": (MIDNIGHT - 10 * HOUR).isoformat(), "end": (MIDNIGHT + 10 * HOUR).isoformat()}
 ASK: dict[str, Any] = {"metric": "cpu.user", "fn": "sum,count", "match": "host=a", "step": "5h", **RANGE}
 OFTEN = 4
@@ -73,6 +74,37 @@ async def test_a_kept_plan_is_of_the_measurement_that_there_is(query: Query, sto
     stored.store("cpu", [Point((("host", "a"),), MIDNIGHT + HOUR, {"idle": 5.0, "user": 2.0})])
     assert await windows(query) == [[0, 2, 1]]
     assert await values(query) == [2]
+
+
+@pytest.mark.parametrize("by", [{}, {"by": "host"}])
+async def test_a_kept_plan_is_of_its_step(query: Query, stored: Database, by: dict[str, str]) -> None:
+    """What is asked with one step after another on one connection."""
+    for hours in (-9, 1, 2, 6):
+        stored.store(*point(hours, 1.0))
+    for step, wanted in (
+        ("5h", [[-10, 1, 1], [0, 2, 2], [5, 1, 1]]),
+        ("2h", [[-10, 1, 1], [0, 1, 1], [2, 1, 1], [6, 1, 1]]),
+        ("5h", [[-10, 1, 1], [0, 2, 2], [5, 1, 1]]),
+    ):
+        assert await windows(query, step=step, **by) == wanted
+
+
+@pytest.mark.parametrize("by", [{}, {"by": "host"}])
+@pytest.mark.parametrize("start", ["1969-12-31 20:00Z", "1999-12-31 20:00Z", "2000-01-02 23:00Z", "2024-02-28 22:00Z"])
+async def test_windows_of_a_light_question_are_those_of_time_bucket(
+    query: Query, stored: Database, start: str, by: dict[str, str]
+) -> None:
+    """Before and after the moment that windows are counted from, on their first microsecond and around it."""
+    first, tick = datetime.fromisoformat(start), timedelta(microseconds=1)
+    moments = [first + number * MINUTE + off for number in range(1, 179) for off in (-tick, 0 * tick, tick)]
+    stored.store("cpu", [Point((("host", "a"),), moment, {"user": 1.0}) for moment in moments])
+    span = {"start": first.isoformat(), "end": (first + 3 * HOUR).isoformat()}
+    for step in ("7m", "20m", "90s", "1s", "3d"):
+        answer = await query.aggregate(**{**ASK, **span, "fn": "count", "step": step}, **by)
+        (series,) = answer["series"]
+        counted = "SELECT time_bucket(%s::interval, time), count(*) FROM points.cpu GROUP BY 1 ORDER BY 1"
+        wanted = stored.execute(counted, step)
+        assert [(datetime.fromisoformat(at), count) for at, count in series["points"]] == wanted
 
 
 async def test_a_light_question_looks_across_midnight(query: Query, stored: Database) -> None:

@@ -43,12 +43,22 @@ def text(**parameters: Any) -> str:
 def test_the_same_of_other_hosts_and_times_has_the_same_text() -> None:
     """The text is composed once; what differs is in the parameters."""
     one = statement(fn="max", step="1m", match="host=a", start="-1h", assumed=Assumption("e", 7, NOW))
-    two = statement(fn="max", step="5m", match="host=b", start="-9h", assumed=Assumption("f", 8, NOW), limit=99)
+    two = statement(fn="max", step="1m", match="host=b", start="-9h", assumed=Assumption("f", 8, NOW), limit=99)
     assert one.text is two.text
     assert (one.parameters["match_0"], two.parameters["match_0"]) == ("a", "b")
-    assert (one.parameters["step"], two.parameters["step"]) == (timedelta(minutes=1), timedelta(minutes=5))
     assert (one.parameters["limit"], two.parameters["limit"]) == (10, 99)
     assert (one.parameters["assumed_epoch"], two.parameters["assumed_of"]) == ("e", 8)
+
+
+@pytest.mark.parametrize("by", ["", "host"])
+def test_a_step_is_in_the_text_of_what_is_light(by: str) -> None:
+    """Its plan is kept, and made without its values; what is planned each time is planned with them."""
+    minute, five_minutes = (text(fn="max", step=step, match="host=a", by=by) for step in ("1m", "5m"))
+    assert minute.replace("'0:01:00'", "'0:05:00'") == five_minutes != minute
+    assert "step" not in statement(fn="max", step="1m", match="host=a", by=by).parameters
+    one, two = (statement(fn="max", step=step, match="region=a", by=by) for step in ("1m", "5m"))
+    assert one.text is two.text
+    assert (one.parameters["step"], two.parameters["step"]) == (timedelta(minutes=1), timedelta(minutes=5))
 
 
 @pytest.mark.parametrize(
