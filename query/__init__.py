@@ -22,7 +22,8 @@
 8. `answers` gives the rows their shape, after `fill` has added the windows without points.
    Points themselves are read by `reader`, with `point_statements`, and `found` has their shape.
    Lists go a way of their own: `directory` has `list_statements` compose the SQL, and makes of its rows a table
-   (`tables`) that is read in batches, a page of it (`pages`), or newest points (`newest`).
+   (`tables`) that is read in batches, a page of it (`pages`), or newest points (`newest`); `altered` tells what of the
+   tables that somebody has changed they cannot hold.
 9. `sending` writes a table as it is read, in the format that the client likes (`formats`, `negotiation`,
    `compression`); `holding` bounds what is made and not sent yet.
 10. `storage` looks now and then at what is stored and how the database's jobs do, for /api/v1/status and `instruments`.

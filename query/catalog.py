@@ -8,6 +8,7 @@ from datetime import datetime
 import psycopg
 
 from query import catalog_statements, conditions
+from query.altered import Altered
 from query.assumptions import Misfit
 from query.composition import Rollup, size_of
 from query.conditions import Statement
@@ -105,15 +106,19 @@ class Catalog:
 
         Where there is none, it is the database that does not fit.
         """
-        statement = Statement(catalog_statements.MISFITS, {"limit": NAMES_SUGGESTED})
-        rows = await self._database.fetch("catalog", statement)
-        if not rows:
+        found = await self.altered(None, NAMES_SUGGESTED)
+        if not found:
             return Unavailable(f"the database failed: {error.message}")
-        found = "; ".join(f"{table} has {column} as {is_now}, not {made}" for table, column, is_now, made in rows)
         return Misfit(
-            f"{error.message}: {found}; allowed: the types with which ingest makes columns, other numbers as fields, "
-            "or to ask for other metrics"
+            f"{error.message}: {'; '.join(map(str, found))}; allowed: the types with which ingest makes columns, other "
+            "numbers as fields, or to ask for other metrics"
         )
+
+    async def altered(self, measurements: Sequence[int] | None, limit: int | None) -> list[Altered]:
+        """At most `limit` columns of other types than ingest makes them, of the measurements or of all; by name."""
+        parameters = {"measurements": measurements, "limit": limit}
+        rows = await self._database.fetch("catalog", Statement(catalog_statements.ALTERED, parameters))
+        return [Altered(*row) for row in rows]
 
     async def gone(self, measurements: Sequence[int], start: datetime) -> tuple[str, ...]:
         """What an answer about points from `start` on has to warn of: that some of them may be gone.

@@ -26,15 +26,18 @@ ROLLUP_STATE: LiteralString = """
     FROM (SELECT) AS always LEFT JOIN catalog.rollup_state(%(measurement)s) s ON true
 """
 
-MISFITS: LiteralString = """
-    SELECT format('points.%%I', m.name), made.name, format_type(a.atttypid, a.atttypmod), made.type
+ALTERED: LiteralString = """
+    SELECT m.id, format('points.%%I', m.name), made.name, format_type(a.atttypid, a.atttypmod), made.type,
+        made.type <> 'double precision', a.atttypid = ANY (made.as_good::regtype[])
     FROM catalog.measurement m
+    CROSS JOIN (VALUES ('{int2,int4,int8,float4,float8,numeric}')) AS numbers (types)
     CROSS JOIN LATERAL (
-        VALUES ('time', 'timestamp with time zone'), ('series_id', 'integer')
-        UNION ALL SELECT f.column_name, 'double precision' FROM catalog.field f WHERE f.measurement_id = m.id
-    ) AS made (name, type)
+        VALUES ('time', 'timestamp with time zone', '{timestamptz,timestamp,date}'), ('series_id', 'integer', types)
+        UNION ALL SELECT f.column_name, 'double precision', types FROM catalog.field f WHERE f.measurement_id = m.id
+    ) AS made (name, type, as_good)
     JOIN pg_attribute a ON a.attrelid = to_regclass(format('points.%%I', m.name)) AND a.attname = made.name
     WHERE NOT a.attisdropped AND format_type(a.atttypid, a.atttypmod) <> made.type
+        AND (%(measurements)s::int[] IS NULL OR m.id = ANY (%(measurements)s))
     ORDER BY m.name COLLATE "C", made.name COLLATE "C" LIMIT %(limit)s
 """
 

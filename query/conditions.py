@@ -78,6 +78,12 @@ def double(row: str, column: str) -> sql.Composed:
     return sql.SQL("{}::float8").format(identifier(row, column))
 
 
+def number_in(row: str, column: str) -> sql.Composed:
+    """The same where it is a column of anything: what is no number there is null."""
+    text = sql.SQL("{}::text").format(identifier(row, column))
+    return sql.SQL("CASE WHEN pg_input_is_valid({text}, 'float8') THEN {text}::float8 END").format(text=text)
+
+
 def matching(match: Sequence[Matcher]) -> sql.Composed:
     """The condition that every matcher chooses a row s of catalog.series."""
     return text_of(forms(match))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
-from query import limits, list_statements
+from query import altered, limits, list_statements
+from query.assumptions import Misfit, begun
 from query.catalog import Catalog
 from query.conditions import Statement
 from query.facts import FieldFact, Measurement
-from query.list_statements import Part, Scope
+from query.list_statements import ColumnsOf, Part, Scope
 from query.lists import (
     Active,
     Chosen,
@@ -42,6 +44,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 }
 """What each list is called in its answer, and what its entries have, the key first."""
 
+StatementOf = Callable[[Scope], Statement]
+"""What reads a list of the series of a scope."""
+
 A_MOMENT = timedelta(minutes=1)
 """Lists look back for a day by default, of which no points are gone; so much may have passed since then."""
 
@@ -68,8 +73,8 @@ class Directory:
         """The answer of `/api/v1/measurements`."""
         scope = await self._scope(request, request.start, request.end)
         page = self._names(request, "measurements")
-        statement = list_statements.measurements(scope, self._named(request, page))
-        return await self._table("measurements", statement, page, request.search, scope)
+        of = partial(list_statements.measurements, part=self._named(request, page))
+        return await self._table("measurements", of, page, request.search, scope)
 
     async def fields(self, request: FieldsRequest) -> Table:
         """The answer of `/api/v1/fields`."""
@@ -77,29 +82,29 @@ class Directory:
         one = None if request.measurement is None else await self._catalog.measurement(request.measurement)
         page = self._names(request, "fields")
         statement = list_statements.fields(one, self._named(request, page))
-        return await self._table("fields", statement, page, request.search, Scope((), one, []))
+        return await self._table("fields", lambda _: statement, page, request.search, Scope((), one, []))
 
     async def tags(self, request: TagsRequest) -> Table:
         """The answer of `/api/v1/tags`."""
         scope = await self._scope(request, request.start, request.end)
         page = self._names(request, "tags")
-        statement = list_statements.tags(scope, self._named(request, page))
-        return await self._table("tags", statement, page, request.search, scope)
+        of = partial(list_statements.tags, part=self._named(request, page))
+        return await self._table("tags", of, page, request.search, scope)
 
     async def tag_values(self, request: TagValuesRequest) -> Table:
         """The answer of `/api/v1/tags/{key}/values`: nothing for a tag that no series has."""
         scope = await self._scope(request, request.start, request.end)
         page = self._names(request, "values")
-        statement = list_statements.tag_values(request.key, scope, self._named(request, page))
-        return await self._table("values", statement, page, request.search, scope, {"tag": request.key})
+        of = partial(list_statements.tag_values, request.key, part=self._named(request, page))
+        return await self._table("values", of, page, request.search, scope, {"tag": request.key})
 
     async def series(self, request: SeriesRequest) -> Table:
         """The answer of `/api/v1/series`."""
         scope = await self._scope(request, request.start, request.end)
         page = page_of(request.limit, self._settings.max_series, limits.too_many_series(self._settings, PAGES))
         part = Part(request.after, page.size + 1, request.search, self._database.similarity)
-        statement = list_statements.all_series(scope, part)
-        return await self._table("series", statement, page, request.search, scope)
+        of = partial(list_statements.all_series, part=part)
+        return await self._table("series", of, page, request.search, scope)
 
     async def hosts(self, request: HostsRequest) -> Table:
         """The answer of `/api/v1/hosts`: every host, seen since `since` or not; silence is looked for as far back."""
@@ -109,8 +114,8 @@ class Directory:
             since = min(since, datetime.now(UTC) - request.silent_for)
         scope = await self._scope(request, since)
         page = self._names(request, "hosts")
-        statement = list_statements.hosts(scope, self._named(request, page), request.silent_for)
-        return await self._table("hosts", statement, page, request.search, scope, {"since": since})
+        of = partial(list_statements.hosts, part=self._named(request, page), silent_for=request.silent_for)
+        return await self._table("hosts", of, page, request.search, scope, {"since": since})
 
     async def last(self, request: LastRequest) -> Table:
         """The answer of `/api/v1/last`. A metric that does not exist, or is not of the measurement, is refused too."""
@@ -123,8 +128,9 @@ class Directory:
             refusal = limits.too_many_values(settings, f"more than {most} series of {newest.width} values", PAGES)
         page = page_of(request.limit, most, refusal)
         part = Part(request.after, page.size + 1, request.search, self._database.similarity)
-        statement = list_statements.last(scope, newest.among, bool(request.metric), part)
-        batches, told, warnings = await self._found(statement, page, request.search, scope)
+        of = partial(list_statements.last, among=newest.among, only=bool(request.metric), part=part)
+        read = None if request.metric else newest.among
+        batches, told, warnings = await self._found(of, page, request.search, scope, read)
         document = ListDocument("series", newest.item, {"since": request.since}, told)
         rows = mapped(batches, lambda batch: [newest.row(row) for row in batch])
         return Table(lambda: newest.columns, rows, document, warnings=warnings)
@@ -168,7 +174,7 @@ class Directory:
     async def _table(
         self,
         name: str,
-        statement: Statement,
+        of: StatementOf,
         page: Page,
         search: str | None,
         scope: Scope,
@@ -177,24 +183,52 @@ class Directory:
         """A list whose items have the columns as their members."""
         columns = COLUMNS[name]
         names = [column.name for column in columns]
-        batches, told, warnings = await self._found(statement, page, search, scope)
+        batches, told, warnings = await self._found(of, page, search, scope)
         document = ListDocument(name, lambda row: dict(zip(names, row, strict=True)), head, told)
         return Table(lambda: columns, batches, document, warnings=warnings)
 
     async def _found(
-        self, statement: Statement, page: Page, search: str | None, scope: Scope
+        self,
+        of: StatementOf,
+        page: Page,
+        search: str | None,
+        scope: Scope,
+        read: ColumnsOf | None = (),
     ) -> tuple[Batches, Callable[[], dict[str, Any]], tuple[str, ...]]:
-        """The rows of a page, what is told of them in the end, and what of that is of points that are gone."""
+        """The rows of a page, what is told of them in the end, and what of that is of points that they lack.
+
+        `read` are the columns of fields that are read; None where each of them was asked for by name.
+        """
         gone = await self._gone(scope)
-        batches = mapped(self._database.stream("list", statement, ENTRIES), page.take)
+        rows, left_out = await self._read(of, scope, read)
+        batches, lacking = mapped(rows, page.take), (*gone, *left_out)
         found = Search(can_compare=self._database.similarity is not None)
 
         def told() -> dict[str, Any]:
             of_search = {} if search is None else found.told()
-            warnings = [*gone, *of_search.get("warnings", ())]
+            warnings = [*lacking, *of_search.get("warnings", ())]
             return {**page.told(), **of_search, **({"warnings": warnings} if warnings else {})}
 
-        return batches if search is None else mapped(batches, found.take), told, gone
+        return batches if search is None else mapped(batches, found.take), told, lacking
+
+    async def _read(self, of: StatementOf, scope: Scope, read: ColumnsOf | None) -> tuple[Batches, tuple[str, ...]]:
+        """The rows of a statement, and what is to be warned of.
+
+        Where a table that somebody has changed is in the way of others, and was not asked for by name, it is what can
+        be read of it and of the others. That is found out before the first row: warnings stand before it.
+        """
+        batches = self._database.stream("list", of(scope), ENTRIES)
+        if read is None or scope.measurement is not None or not scope.among:
+            return batches, ()
+        try:
+            return await begun(batches), ()
+        except Misfit:
+            found = await self._catalog.altered([one.id for one in scope.among], None)
+            columns = {(one.id, column) for one, of_one in read for column in of_one}
+            left_out = altered.in_the_way(found, columns)
+            if not left_out:
+                raise
+            return self._database.stream("list", of(scope.without(left_out)), ENTRIES), altered.warnings(left_out)
 
     async def _gone(self, scope: Scope) -> tuple[str, ...]:
         """What is to be warned of where points matter, and some may be kept no longer."""

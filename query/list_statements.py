@@ -7,13 +7,14 @@ chunk of the range, and nothing is scanned: the sub-selects have a LIMIT, so tha
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
 from psycopg import sql
 
-from query.conditions import HOST, Statement, double, identifier, matching, tag_value, values_of
+from query.altered import Altered
+from query.conditions import HOST, Statement, double, identifier, matching, number_in, tag_value, values_of
 from query.facts import Measurement
 from query.parameters import Matcher
 
@@ -23,6 +24,9 @@ NEAR_THE_BEST = 0.8
 """The share of the best likeness that the others must have."""
 
 NOTHING = sql.SQL("")
+
+ColumnsOf = Sequence[tuple[Measurement, Sequence[str]]]
+"""Measurements, and the columns of fields that are read of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Scope:
     """Those whose points are looked into, where points matter."""
     start: datetime | None = None
     end: datetime | None = None
+    altered: frozenset[tuple[int, str]] = frozenset()
+    """Columns that hold anything, by the ids of their measurements; the others hold numbers."""
 
     @property
     def has_range(self) -> bool:
@@ -45,6 +51,19 @@ class Scope:
     def parameters(self) -> dict[str, Any]:
         """What the conditions refer to."""
         return {**values_of(self.match), "start": self.start, "end": self.end}
+
+    def number(self, measurement: Measurement, column: str) -> sql.Composed:
+        """A field of a row p."""
+        return (number_in if (measurement.id, column) in self.altered else double)("p", column)
+
+    def without(self, altered: Sequence[Altered]) -> Scope:
+        """The same without the measurements of which nothing can be read, and with care for the other columns."""
+        unread = {one.measurement_id for one in altered if one.is_key}
+        return replace(
+            self,
+            among=[one for one in self.among if one.id not in unread],
+            altered=frozenset((one.measurement_id, one.column) for one in altered),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +185,19 @@ def hosts(scope: Scope, part: Part, silent_for: timedelta | None) -> Statement:
     return _part(entries, ("host", "last_seen"), {**scope.parameters(), "silent_for": silent_for}, part)
 
 
-def last(scope: Scope, among: Sequence[tuple[Measurement, Sequence[str]]], only: bool, part: Part) -> Statement:
+def last(scope: Scope, among: ColumnsOf, only: bool, part: Part) -> Statement:
     """Rows of (id, place of the measurement in `among`, host, tags, time, values in the order of its columns).
+
+    Those of `among` that are not in the scope have none.
 
     The newest point of each series since the scope's start: with `only`, the newest that has one of the columns. A
     search is in the same as that of series.
     """
-    branches = []
+    branches, in_scope = [], {one.id for one in scope.among}
     for place, (measurement, columns) in enumerate(among):
-        names = [double("p", column) for column in columns]
+        if measurement.id not in in_scope:
+            continue
+        names = [scope.number(measurement, column) for column in columns]
         present = sql.SQL(" OR ").join(sql.SQL("{} IS NOT NULL").format(name) for name in names)
         branches.append(
             sql.SQL("""

@@ -49,7 +49,7 @@ FORMAT = Parameter(
 )
 REUSED = {CACHE: "hit, partial, miss or bypass: how much of the answer was there already"}
 CACHING = {"ETag": "of an answer whose range is settled: known by it, it need not be sent again", **REUSED}
-WARNED = {WARNING: "what the answer cannot hold: points that are no longer kept"}
+WARNED = {WARNING: "what the answer cannot hold: points that are no longer kept, columns that somebody has changed"}
 KNOWN = Answer("the answer is the one that If-None-Match names", headers=CACHING)
 REFUSALS = openapi.errors(BadRequest, NotAcceptable, TooManyRequests, Unavailable)
 

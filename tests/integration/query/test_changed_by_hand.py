@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.query.conftest import Database, Query, ServeQuery
 from tests.integration.query.fleet import START, at, fleet
+from tests.integration.query.reference import Point
 
 RANGE = {"start": START.isoformat(), "end": at(24 * 60).isoformat()}
 Asked = list[tuple[str, dict[str, Any]]]
@@ -19,10 +20,12 @@ NUMBERS: Asked = [
     ("aggregate", {"metric": "m.x", "fn": "max", "match": "host=a", "step": "1h", **RANGE}),
     ("points", {"measurement": "m", **RANGE}),
     ("points", {"where": "m.x>50", "match": "host=a", **RANGE}),
-    ("last", {"since": RANGE["start"]}),
+    ("last", {"since": RANGE["start"], "measurement": "m"}),
     ("last", {"since": RANGE["start"], "metric": "m.x"}),
 ]
-"""What reads the column of m.x."""
+"""What asks for m.x, or for m, by name."""
+LAST: Asked = [("last", {"since": RANGE["start"]})]
+"""What reads m.x with all the others."""
 LISTS: Asked = [
     (path, parameters)
     for path in ("series", "tags", "tags/host/values", "measurements")
@@ -64,10 +67,10 @@ async def heard(query: Query, asked: Asked) -> list[tuple[int, bytes]]:
 @pytest.mark.parametrize("kind", ["numeric", "real", "bigint", "smallint", "text", "jsonb USING to_jsonb(x)"])
 async def test_other_numbers_are_read_as_doubles(query: Query, stored: Database, kind: str) -> None:
     """A field whose column is of another type of numbers, or of their texts, is answered as it was, in every format."""
-    before = await heard(query, NUMBERS)
+    before = await heard(query, [*NUMBERS, *LAST])
     assert {status for status, _ in before} == {200}
     change(stored, f"ALTER TABLE points.m ALTER COLUMN x TYPE {kind}")
-    assert await heard(query, NUMBERS) == before
+    assert await heard(query, [*NUMBERS, *LAST]) == before
 
 
 @pytest.mark.parametrize(
@@ -89,8 +92,85 @@ async def test_what_is_no_number_is_told(query: Query, stored: Database, stateme
         assert status == 400, body
         assert told in body.decode()
         assert "allowed: the types with which ingest makes columns" in body.decode()
-    assert {status for status, _ in await heard(query, LISTS)} <= {200, 400}
-    assert (await query.get("/api/v1/last", {"measurement": "n", "since": RANGE["start"]}))[0] == 200
+    for status, body in await heard(query, [(path, {**one, "measurement": "m"}) for path, one in LISTS]):
+        assert status == 200 or (statement.startswith("series_id") and told in body.decode())
+    assert {status for status, _ in await heard(query, [*LAST, *LISTS])} == {200}
+
+
+async def warned(query: Query, path: str, parameters: dict[str, Any]) -> tuple[Any, list[str]]:
+    """The answer in JSON, and its warnings, which every other format has in its head."""
+    status, answer = await query.get(f"/api/v1/{path}", parameters)
+    assert status == 200, answer
+    for form in FORMATS:
+        told = {**parameters, "format": form}
+        async with query.client.get(f"{query.url}/api/v1/{path}", params=told) as response:
+            assert response.headers.get("Tidemark-Warning", "") == "; ".join(answer.get("warnings", []))
+    return answer, answer.pop("warnings", [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "left"),
+    [
+        ("boolean USING x > 50", []),
+        ("timestamptz USING to_timestamp(x)", []),
+        ("text[] USING ARRAY[x::text]", []),
+        ("bytea USING ''", []),
+        ("text USING CASE WHEN series_id = 1 THEN 'much' ELSE x::text END", ["b", "c"]),
+        ("jsonb USING CASE WHEN series_id = 1 THEN '{}' ELSE to_jsonb(x) END", ["b", "c"]),
+    ],
+)
+async def test_what_is_no_number_is_left_out_among_others(
+    query: Query, stored: Database, kind: str, left: list[str]
+) -> None:
+    """Of all measurements all else is answered, as it was before, and a warning names the column."""
+    before, _ = await warned(query, *LAST[0])
+    lists = await heard(query, LISTS)
+    change(stored, f"ALTER TABLE points.m ALTER COLUMN x TYPE {kind}")
+    for one in before["series"]:
+        if one["measurement"] == "m" and one["host"] not in left:
+            del one["fields"]["x"]
+    answer, warnings = await warned(query, *LAST[0])
+    assert answer == before
+    (warning,) = warnings
+    assert warning.startswith("points.m has x as ")
+    assert warning.endswith(", not double precision: what is no number is left out")
+    assert await heard(query, LISTS) == lists
+    stored.execute("DELETE FROM points.n")
+    page, warnings = await warned(query, "last", {**LAST[0][1], "limit": 1, "search": "a"})
+    assert (page["series"], warnings) == (before["series"][:1], [warning])
+
+
+async def test_a_table_without_its_series_is_left_out_among_others(query: Query, stored: Database) -> None:
+    """Of the lists of all measurements its points are missing, and a warning says so; those of no points have it."""
+    before, _ = await warned(query, *LAST[0])
+    kept = [one for one in before["series"] if one["measurement"] == "n"]
+    change(stored, "ALTER TABLE points.m ALTER COLUMN series_id TYPE text")
+    warning = "points.m has series_id as text, not integer: its points are left out"
+    assert await warned(query, *LAST[0]) == ({**before, "series": kept}, [warning])
+    for path, parameters in LISTS:
+        answer, warnings = await warned(query, path, parameters)
+        assert warnings == ([warning] if parameters else [])
+        if parameters and path == "series":
+            assert {one["measurement"] for one in answer["series"]} == {"n"}
+    stored.execute("DROP TABLE points.n CASCADE")
+    for path, parameters in (*LAST, ("series", {"start": RANGE["start"]})):
+        answer, warnings = await warned(query, path, parameters)
+        assert (answer["series"], warnings) == ([], [warning])
+
+
+async def test_many_columns_that_are_no_numbers(query: Query, stored: Database) -> None:
+    """The warning names some of them, whatever their names are, and how many more there are."""
+    names = ["\u6f22\n", *(f"f{number}" for number in range(8))]
+    stored.store("\u00e4", [Point((("host", "a"),), START, dict.fromkeys(names, 1.0))])
+    stored.execute('DROP VIEW metrics."\u00e4" CASCADE')
+    for name in names:
+        stored.execute(f'ALTER TABLE points."\u00e4" ALTER COLUMN "{name}" TYPE boolean USING true')
+    answer, warnings = await warned(query, *LAST[0])
+    assert [one["fields"] for one in answer["series"] if one["measurement"] == "\u00e4"] == [{}]
+    assert len(answer["series"]) > 1
+    column = 'points."\\xe4" has {} as boolean, not double precision: what is no number is left out'
+    assert warnings[:-1] == [column.format(f"f{number}") for number in range(5)]
+    assert warnings[-1] == "so it is with 4 more columns"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +188,7 @@ async def test_what_is_no_number_is_told(query: Query, stored: Database, stateme
 async def test_what_is_not_there_is_told(query: Query, stored: Database, statement: str, told: str) -> None:
     """A column or a table that is gone, or that query may not read, is named: as an outage, which somebody can mend."""
     change(stored, statement)
-    answers = await heard(query, [*NUMBERS, *LISTS])
+    answers = await heard(query, [*NUMBERS, *LAST, *LISTS])
     assert {status for status, _ in answers} == {200, 503}
     assert [body for status, body in answers if status == 503 and told not in body.decode()] == []
     assert sum(status == 503 for status, _ in answers[: len(FORMATS) * len(NUMBERS)]) >= len(FORMATS) * 6
