@@ -1,6 +1,7 @@
 """`/openapi.json`, and at `/docs` a page that shows it: Swagger UI from an installed package, so it works offline.
 
-The page loads nothing from elsewhere, and is not allowed to: its Content-Security-Policy says so.
+The page loads nothing from elsewhere, and is not allowed to: its Content-Security-Policy says so. Its icon is an empty
+one that stands in the page: without any, a browser would ask for one that is not there.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="docs/swagger-ui.css">
 </head>
 <body>

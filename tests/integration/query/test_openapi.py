@@ -66,14 +66,18 @@ def test_what_may_be_sent_again_is_described_to_say_when() -> None:
 
 
 async def test_the_page_loads_nothing_from_elsewhere(query: Query) -> None:
-    """The page and all that it names come from the service itself, and the browser is told to take nothing else."""
+    """The page and all that it names come from the service itself, and the browser is told to take nothing else.
+
+    An icon, which browsers look for of themselves, stands in the page.
+    """
     async with query.client.get(f"{query.url}/docs") as response:
         assert (response.status, response.content_type) == (200, "text/html")
         assert "default-src 'none'; script-src 'self'; style-src 'self';" in response.headers["Content-Security-Policy"]
         page = await response.text()
     assert "//" not in page
-    named = re.findall(r'(?:src|href)="([^"]+)"', page)
-    assert len(named) == 3
+    icon, *named = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert (icon, len(named)) == ("data:,", 3)
+    assert f'<link rel="icon" href="{icon}">' in page
     for name in named:
         async with query.client.get(f"{query.url}/{name}") as response:
             assert (response.status, response.content_type) == (200, TYPES[name.rsplit(".", 1)[1]])
