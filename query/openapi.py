@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from query import formats, lists, parameters
 from query.directory import COLUMNS
@@ -50,8 +51,15 @@ FORMAT = Parameter(
 REUSED = {CACHE: "hit, partial, miss or bypass: how much of the answer was there already"}
 CACHING = {"ETag": "of an answer whose range is settled: known by it, it need not be sent again", **REUSED}
 WARNED = {WARNING: "what the answer cannot hold: points that are no longer kept, columns that somebody has changed"}
-KNOWN = Answer("the answer is the one that If-None-Match names", headers=CACHING)
-REFUSALS = openapi.errors(BadRequest, NotAcceptable, TooManyRequests, Unavailable)
+SERVED = {SERVER: "primary or replica: the server that was asked; absent where a request was refused before that"}
+KNOWN = Answer("the answer is the one that If-None-Match names", headers={**SERVED, **CACHING})
+REFUSALS = {
+    **openapi.errors(NotAcceptable, TooManyRequests),
+    **{
+        status: replace(one, headers={**SERVED, **one.headers})
+        for status, one in openapi.errors(BadRequest, NotFound, Unavailable).items()
+    },
+}
 
 TAGS_PATH = "/api/v1/tags"
 TAG_VALUES = "/api/v1/tags/{key}/values"
@@ -70,9 +78,8 @@ def document() -> JsonSchema:
 
 def operations() -> list[Operation]:
     """Everything that the service answers."""
-    refusals = {**REFUSALS, **openapi.errors(NotFound)}
-    answers = {200: _rows(_aggregate(), {**CACHING, **WARNED}), 304: KNOWN, **refusals}
-    to_posts = {200: _rows(_aggregate(), {**REUSED, **WARNED}), **refusals}
+    answers = {200: _rows(_aggregate(), {**CACHING, **WARNED}), 304: KNOWN, **REFUSALS}
+    to_posts = {200: _rows(_aggregate(), {**REUSED, **WARNED}), **REFUSALS}
     summary = "Functions of metrics of one measurement, over windows of time."
     body = openapi.schema_of(AggregateRequest)
     body["properties"][parameters.FORMAT] = {**FORMAT.schema, "description": FORMAT.description}
@@ -113,7 +120,7 @@ def operations() -> list[Operation]:
 
 def _list(path: str, summary: str, model: type[Request], schema: JsonSchema, *, is_kept: bool = False) -> Operation:
     rows = _rows(schema, {**(CACHING if is_kept else {}), **WARNED}, _links(path))
-    answers = {200: rows, **({304: KNOWN} if is_kept else {}), **REFUSALS, **openapi.errors(NotFound)}
+    answers = {200: rows, **({304: KNOWN} if is_kept else {}), **REFUSALS}
     return Operation("get", path, "lists", summary, answers, _parameters(model))
 
 
@@ -145,8 +152,7 @@ def _rows(
 ) -> Answer:
     """The answer in every format; only JSON has a schema, the others have rows."""
     content = {one.aliases[0]: {} if one.name == "arrow" else TEXT for one in formats.FORMATS.values()}
-    headers = {SERVER: "primary or replica", **(headers or {})}
-    return Answer("the rows", {**content, JSON_TYPE: schema}, headers, links or {})
+    return Answer("the rows", {**content, JSON_TYPE: schema}, {**SERVED, **(headers or {})}, links or {})
 
 
 def _listed(name: str, **head: JsonSchema) -> JsonSchema:

@@ -11,6 +11,7 @@ from query.openapi import document
 from query.settings import QuerySettings
 from tests.fuzz import answered, described, examples_and_edges, fuzz
 from tests.integration.query.conftest import Database, Query, ServeQuery
+from tests.integration.query.fleet import START, at
 from tests.integration.query.reference import Point
 
 TYPES = {"js": "text/javascript", "css": "text/css"}
@@ -63,6 +64,34 @@ def test_what_may_be_sent_again_is_described_to_say_when() -> None:
         for operation in path.values():
             said = {status for status, one in operation["responses"].items() if "Retry-After" in one.get("headers", {})}
             assert said == {"429", "503"} & set(operation["responses"])
+
+
+async def test_the_server_that_was_asked_is_named_where_described(query: Query, stored: Database) -> None:
+    """Answers and refusals name it from where it is settled on, and what is refused before does not."""
+    await query.until_keeping()
+    stored.store("cpu", [Point((("host", "web-1"),), START, {"usage_user": 1.0})])
+    asked = {"metric": "cpu.usage_user", "start": START.isoformat(), "end": at(60).isoformat()}
+    named: dict[bool, set[int]] = {True: set(), False: set()}
+
+    async def ask(known: str = "", **parameters: str) -> str | None:
+        url, headers = f"{query.url}/api/v1/aggregate", {"If-None-Match": known} if known else {}
+        async with query.client.get(url, params=asked | parameters, headers=headers) as response:
+            named[response.headers.get("Tidemark-Server") == "primary"].add(response.status)
+            return response.headers.get("ETag")
+
+    tag = await ask()
+    assert tag is not None
+    await ask(tag)
+    for refused in ({"fill": "much"}, {"format": "xml"}, {"match": "host=~("}, {"metric": "cpu.other"}):
+        await ask(**refused)
+    stored.execute("REVOKE SELECT ON points.cpu FROM tidemark_query")
+    await ask(fn="max")
+    assert named == {True: {200, 304, 400, 404, 503}, False: {400, 406}}
+    for path, operations in document()["paths"].items():
+        for operation in operations.values():
+            answers = operation["responses"]
+            described = {int(status) for status, one in answers.items() if "Tidemark-Server" in one.get("headers", {})}
+            assert described == ({int(status) for status in answers} & named[True] if "406" in answers else set()), path
 
 
 async def test_the_page_loads_nothing_from_elsewhere(query: Query) -> None:
