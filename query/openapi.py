@@ -29,7 +29,8 @@ from service.openapi import ENCODING, JSON_TYPE, TEXT, Answer, JsonSchema, Opera
 
 DESCRIPTION = (
     "Windowed aggregates of metrics, and lists of what there is. Every answer of rows comes as JSON, CSV, NDJSON or an "
-    "Arrow stream, as `format` or Accept choose, and compressed as Accept-Encoding does."
+    "Arrow stream, as `format` or Accept choose, and compressed as Accept-Encoding does. NaN and infinities are null "
+    "in JSON and NDJSON; CSV and Arrow tell them from what is missing."
 )
 
 NUMBER: JsonSchema = {"type": ["number", "null"]}

@@ -5,8 +5,10 @@ import csv
 import gzip
 import io
 import json
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import aiohttp
 import pyarrow as pa
@@ -14,6 +16,7 @@ import pytest
 import zstandard
 
 from query.compression import LEAST_BYTES
+from query.formats import FORMATS
 from query.sending import SLICE_BYTES
 from query.tables import BATCH_ROWS
 from query.times import written
@@ -291,6 +294,37 @@ async def test_aggregates_in_every_format(query: Query, stored: Database) -> Non
         f"{query.url}/api/v1/aggregate", json={"metric": "cpu.v", "by": "host", "start": "-1d", "format": "csv"}
     ) as response:
         assert (await response.text()).splitlines() == ["host,avg(cpu.v)", "a,1.0", "b,2.5"]
+
+
+NONE: list[float | None] = [1.5, math.nan, math.inf, -math.inf, None]
+"""A number, some that are none, and none at all."""
+
+
+@pytest.mark.parametrize(
+    ("path", "column", "in_json"),
+    [
+        ("points?start=-1h&metric=cpu.v&metric=cpu.w", "v", lambda told: [one[3] for one in told["points"]]),
+        ("last?measurement=cpu", "v", lambda told: [one["fields"].get("v") for one in told["series"]]),
+        (
+            "aggregate?metric=cpu.v&metric=cpu.w&fn=max&by=host",
+            "max(cpu.v)",
+            lambda told: [one["values"]["cpu.v"]["max"] for one in told["series"]],
+        ),
+    ],
+)
+async def test_numbers_that_are_none(
+    query: Query, stored: Database, path: str, column: str, in_json: Callable[[Any], list[Any]]
+) -> None:
+    """CSV and Arrow tell them from each other and from what is missing; JSON and NDJSON have null for all of them."""
+    told = [{"v": one, "w": 1.0} if one is not None else {"w": 1.0} for one in NONE]
+    at = NOW - timedelta(minutes=1)
+    stored.store("cpu", [Point((("host", str(host)),), at, fields) for host, fields in enumerate(told)])
+    bodies = {form: (await fetched(query, f"/api/v1/{path}&format={form}"))[1] for form in FORMATS}
+    assert in_json(json.loads(bodies["json"])) == [1.5, None, None, None, None]
+    assert [json.loads(line)[column] for line in bodies["ndjson"].splitlines()] == [1.5, None, None, None, None]
+    rows = csv.DictReader(io.StringIO(bodies["csv"].decode(), newline=""))
+    assert [row[column] for row in rows] == ["1.5", "NaN", "Infinity", "-Infinity", ""]
+    assert repr(pa.ipc.open_stream(bodies["arrow"]).read_all().column(column).to_pylist()) == repr(NONE)
 
 
 async def test_a_long_aggregate_is_sent_as_it_is_made(database: str, stored: Database, serve_query: ServeQuery) -> None:
