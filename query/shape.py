@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
+import orjson
+
 from query import light
 from query.conditions import HOST, Form, forms
 from query.facts import FieldFact
@@ -123,9 +125,9 @@ def values(plan: Plan, lookback: timedelta, of: Shape) -> dict[str, Any]:
         if of.step is None:
             found[of.name("step")] = windows.length
     elif windows is not None:
-        # As the text of an array, which takes a third of the time that the driver does with moments.
-        starts = (start.isoformat() for start in windows.starts(request.start, request.end))
-        found[of.name("starts")] = f"{{{','.join(starts)}}}"
+        # As the text of an array, which takes a fraction of the time that the driver does with moments.
+        starts = orjson.dumps(list(windows.starts(request.start, request.end))).decode()
+        found[of.name("starts")] = f"{{{starts[1:-1]}}}"
     for number, piece in enumerate(plan.pieces):
         found |= {of.name("start", number): piece.start, of.name("end", number): piece.end}
     if of.looks_far:

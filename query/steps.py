@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from query.times import EARLIEST, LATEST, UNITS, shortened
@@ -69,14 +69,13 @@ class CalendarWindows:
 
     def starts(self, start: datetime, end: datetime) -> Iterator[datetime]:
         """Where the windows begin that have moments of [start, end): the first may begin before `start`."""
-        number = self._number(start)
-        moment = self._start(number)
+        begins = (midnight.astimezone(UTC) for midnight in self._midnights(self._number(start)))
+        moment = next(begins)
         while moment < end:
-            number += 1
-            following = self._start(number)
+            following = next(begins)
             # A zone that moved over the date line has a day that no moment belongs to. And clocks that go back over
             # midnight return to the day before, whose window has ended: a range may begin there.
-            if following > max(moment, start):
+            if following > moment and following > start:
                 yield moment
             moment = following
 
@@ -90,14 +89,22 @@ class CalendarWindows:
             return ((local.year - 2000) * 12 + local.month - 1) // self.months
         return (local.date() - ORIGIN.date()).days // self.days
 
-    def _start(self, number: int) -> datetime:
+    def _midnights(self, number: int) -> Iterator[datetime]:
+        """Where the window of this number begins, and those after it, by the zone's clock.
+
+        Where midnight comes twice the first is meant; where it is skipped, the moment that comes in its place.
+        """
         if self.months:
-            years, month = divmod(number * self.months, 12)
-            first = date(2000 + years, month + 1, 1)
-        else:
-            first = ORIGIN.date() + timedelta(days=number * self.days)
-        # Where midnight comes twice the first is meant; where it is skipped, the moment that comes in its place.
-        return datetime(first.year, first.month, first.day, tzinfo=self.zone).astimezone(UTC)
+            while True:
+                years, month = divmod(number * self.months, 12)
+                yield datetime(2000 + years, month + 1, 1, tzinfo=self.zone)
+                number += 1
+        # Added to a moment of a zone, a length moves its clock. There may be hundreds of thousands of windows.
+        length = timedelta(days=self.days)
+        midnight = ORIGIN.replace(tzinfo=self.zone) + number * length
+        while True:
+            yield midnight
+            midnight += length
 
 
 Windows = FixedWindows | CalendarWindows

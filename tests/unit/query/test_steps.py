@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from query.steps import CalendarWindows, FixedWindows, Step, Windows, parse_step, parse_zone, windows
-from query.times import UNITS
+from query.times import EARLIEST, LATEST, UNITS
 
 HOUR = timedelta(hours=1)
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "America/Havana", "America/Sao_Paulo", "Asia/Kathmandu",
@@ -114,6 +114,15 @@ def test_a_day_that_a_zone_skipped_is_no_window() -> None:
     """Samoa had no 30 December 2011."""
     starts = list(made("1d", "Pacific/Apia").starts(at(2011, 12, 29, 12), at(2011, 12, 31)))
     assert starts == [at(2011, 12, 29, 10), at(2011, 12, 30, 10)]
+
+
+def test_days_of_all_the_time_there_is() -> None:
+    """Each day of six centuries has its window, which begins as its date does, through all that a zone's clocks did."""
+    days = list(made("1d", "Europe/Berlin").starts(EARLIEST, LATEST))
+    zone = ZoneInfo("Europe/Berlin")
+    dates = [day.astimezone(zone).date() for day in days]
+    assert dates == [dates[0] + timedelta(days=number) for number in range((LATEST - EARLIEST).days + 1)]
+    assert [(day - timedelta.resolution).astimezone(zone).date() for day in days[1:]] == dates[:-1]
 
 
 def test_a_range_may_begin_where_clocks_have_gone_back_over_midnight() -> None:
