@@ -46,7 +46,9 @@ MOST_ITEMS = 1000
 NO_NUL = r"^[^\x00]*$"
 METRIC = re.compile(r"[^\x00]+\.[^\x00]+")
 MATCHER = re.compile(r"((?:[^=!]|!(?![=~]))+)(=~|!~|!=|=)(.*)", re.DOTALL)
-ALLOWED_MATCHERS = "tag=value, tag!=value, tag=~regex, tag!~regex; a regex matches the whole value"
+ALLOWED_MATCHERS = (
+    "tag=value, tag!=value, tag=~regex, tag!~regex; the tag ends at the first operator, a regex matches the whole value"
+)
 
 FORMAT = "format"
 """The parameter that every request has beside its own: how it is answered is no part of what is asked."""

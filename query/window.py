@@ -83,7 +83,9 @@ class AggregateRequest(Request):
         AfterValidator(unique),
     ] = Field(("avg",), min_length=1, description=f"{functions.ALLOWED_FUNCTIONS}; one or more")
     by: Annotated[tuple[Text, ...], BeforeValidator(split), AfterValidator(unique)] = Field(
-        (), description="tags to group by, comma-separated; absent means all series together"
+        (),
+        description="tags to group by, comma-separated, or in JSON a list, whose names may have commas; absent means "
+        "all series together",
     )
     end: Moment = as_written("now", description=ALLOWED_TIMES)
     start: Start = as_written(None, description=ALLOWED_TIMES)

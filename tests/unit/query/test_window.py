@@ -94,11 +94,18 @@ def test_repeated_values_count_once() -> None:
         ("a!!b!~c", Matcher("a!!b", "!~", "c")),
         ("url=~http://.*!=", Matcher("url", "=~", "http://.*!=")),
         ("tag with space=x\ny", Matcher("tag with space", "=", "x\ny")),
+        (r"a\b\\c\=d\=\\e", Matcher("a\\b\\\\c\\", "=", r"d\=\\e")),
     ],
 )
 def test_a_matcher_is_split_at_its_first_operator(text: str, matcher: Matcher) -> None:
-    """What follows the first operator is the value, whatever it holds."""
+    """What follows the first operator is the value, whatever it holds; a backslash is a character as any other."""
     assert ask(match=text).match == (matcher,)
+
+
+def test_tags_with_commas_stand_in_a_list() -> None:
+    """In a text commas part them, and nothing escapes one; the members of a list are taken as they are."""
+    assert ask(by=r"a\,b=c, d").by == ("a\\", "b=c", "d")
+    assert ask(by=["a,b", r"c\,d", " e"]).by == ("a,b", r"c\,d", " e")
 
 
 @pytest.mark.parametrize(
