@@ -244,7 +244,11 @@ class _Reader:
         if head is None or gap is None:
             raise self._head_fault(limit)
         self.at = gap.end()
-        fields, skipped = self._read_fields()
+        try:
+            fields, skipped = self._read_fields()
+        except Rejected:
+            self._pass_strings()
+            raise
         tail = TIME.match(self.body, self.at)
         if tail is None:
             raise self._time_fault()
@@ -276,6 +280,25 @@ class _Reader:
                 return fields, skipped
             self.at += 1
         raise too_many_fields(self._cache.limits)
+
+    def _pass_strings(self) -> None:
+        """Go behind the last string of a line of which no more is read: what looks like lines in it is none.
+
+        A quote that nothing closes begins no string.
+        """
+        end = self._line_end()
+        for _ in range(self._cache.limits.max_fields):
+            quote = self.body.find(b'="', self.at, end) + 1
+            if not quote:
+                break
+            string = STRING.match(self.body, quote, quote + MAX_FIELD_BYTES)
+            self.at = string.end() if string else quote
+            if self.at > end:
+                end = self._line_end()
+
+    def _line_end(self) -> int:
+        end = self.body.find(b"\n", self.at)
+        return end if end >= 0 else len(self.body)
 
     def _time(self, digits: bytes | None) -> int:
         """The point's time in microseconds."""

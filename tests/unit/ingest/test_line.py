@@ -238,11 +238,23 @@ def test_a_fault_costs_its_line_alone(read_lines: Read) -> None:
     assert [place for place, _, _ in found.rejections] == [2, 4, 7]
 
 
-def test_a_string_is_not_read_as_lines(read_lines: Read) -> None:
-    """After a fault that stands behind a string of several lines, reading goes on behind the string."""
-    found = read_lines('m s="a\nevil x=1\n",x=bad\nm s="a\nevil x=1\n"z\nm x=1')
-    assert [(point.place, point.measurement) for point in found.points] == [(7, "m")]
-    assert [place for place, _, _ in found.rejections] == [1, 4]
+@pytest.mark.parametrize(
+    "line",
+    [
+        'm s="a\nevil x=1\n",x=bad',
+        'm s="a\nevil x=1\n"z',
+        'm x=NaN,s="a\nevil x=1\n" 5',
+        r'm x=1e5.5,y=1,s="",t="\"' "\nevil x=1\n" r'",u="=\"' '\nevil x=1\n"',
+        'm x=1, s="\nevil x=1\n"',
+        f'm {"x" * 64}=1,s="\nevil x=1\n"',
+        f'm {"x=1," * 10}s="\nevil x=1\n"',
+    ],
+)
+def test_a_string_is_not_read_as_lines(read_lines: Read, line: str) -> None:
+    """After a fault, reading goes on behind the strings of several lines that stand before it, or after it."""
+    found = read_lines(f"{line}\nm x=1", limits=TIGHT)
+    assert [(point.place, point.measurement) for point in found.points] == [(line.count("\n") + 2, "m")]
+    assert [place for place, _, _ in found.rejections] == [1]
 
 
 @pytest.mark.parametrize(
