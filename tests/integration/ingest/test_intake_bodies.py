@@ -147,6 +147,16 @@ async def test_bombs(ingest: Ingest, encoding: str) -> None:
     assert (await ingest.send("/write", LINES)).status == 204
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+async def test_bodies_in_millions_of_parts(ingest: Ingest, encoding: str) -> None:
+    """A body that would take long to open, though nothing is in it, gets 413."""
+    empty = ENCODERS[encoding](b"")
+    heard = await ingest.send("/write", io.BytesIO(empty * (2**25 // len(empty))), Content_Encoding=encoding)
+    assert (heard.status, heard.body["code"]) == (413, "request too large")
+    assert "more than 10000 gzip members or zstd frames" in heard.message
+    assert (await ingest.send("/write", LINES)).status == 204
+
+
 async def test_the_bound_is_exact(serve_ingest: ServeIngest) -> None:
     """A body of just as many bytes as are allowed is taken, in every encoding; one more is too large."""
     ingest = await serve_ingest(max_body_bytes=1000)
