@@ -19,8 +19,10 @@ from service.web import json_response
 INFLUX_VERSION = "1.8.10"
 """What clients are told: of version 1 the last, which has the endpoints of version 2 as well."""
 
-MAX_DATABASES = 1000
-"""Names remembered; the oldest is forgotten first."""
+MAX_DATABASES, MAX_NAME_LENGTH = 1000, 255
+"""Names remembered, of which the oldest is forgotten first, and the characters of one."""
+MAX_STATEMENTS = 20
+"""Of a query: each may list all names."""
 
 MAX_QUERY_BYTES = 64 * 1024
 """Of a query in a body; those of a URL are bounded by HTTP."""
@@ -59,8 +61,12 @@ class Databases:
         self._names: dict[str, None] = {"tidemark": None}
 
     def answer(self, text: str) -> list[Result]:
-        """The results of InfluxQL statements. Raises `BadRequest` for any but the two that are known."""
+        """The results of InfluxQL statements. Raises `BadRequest` for any but the two that are known, and too many."""
         statements = [one for part in text.split(";") if (one := part.strip())]
+        if len(statements) > MAX_STATEMENTS:
+            raise BadRequest(
+                f"{len(statements)} statements, at most {MAX_STATEMENTS} are allowed in a query", parameter="q"
+            )
         return [{"statement_id": number, **self._run(one)} for number, one in enumerate(statements)]
 
     def _run(self, statement: str) -> Result:
@@ -68,15 +74,22 @@ class Databases:
             names = [[name] for name in self._names]
             return {"series": [{"name": "databases", "columns": ["name"], "values": names}]}
         if created := CREATE.fullmatch(statement):
-            while len(self._names) >= MAX_DATABASES:
-                del self._names[next(iter(self._names))]
-            self._names[re.sub(r"\\(.)", r"\1", created[1].strip('"'))] = None
+            self._create(re.sub(r"\\(.)", r"\1", created[1].strip('"')))
             return {}
         raise BadRequest(
             f"error parsing query: {statement[:80]!r} is not known here, only CREATE DATABASE and SHOW DATABASES are; "
             "ask the query service (/api/v1/aggregate), or in SQL",
             parameter="q",
         )
+
+    def _create(self, name: str) -> None:
+        if len(name) > MAX_NAME_LENGTH:
+            raise BadRequest(
+                f"the database's name has {len(name)} characters, at most {MAX_NAME_LENGTH} are allowed", parameter="q"
+            )
+        while len(self._names) >= MAX_DATABASES:
+            del self._names[next(iter(self._names))]
+        self._names[name] = None
 
 
 async def _ping(_: web.Request) -> web.Response:

@@ -106,3 +106,17 @@ async def test_queries_of_clients(ingest: Ingest) -> None:
             heard = await ingest.send("/query", body, Content_Type=kind)
             assert heard.status == status, (body[:20], kind)
             assert len(heard.message) < 400
+
+
+async def test_what_is_remembered_of_queries_is_bounded(ingest: Ingest) -> None:
+    """Names of databases, their length and the statements of a query: all names can be listed so often, and no more."""
+    for number in range(1001):
+        assert (await ingest.send("/query", b"q=CREATE+DATABASE+%22" + b"%d" % number + b"%22")).status == 200
+    assert (await ingest.send("/query", b"q=CREATE+DATABASE+" + b"x" * 255)).status == 200
+    heard = await ingest.send("/query", b"q=CREATE+DATABASE+" + b"x" * 256)
+    assert (heard.status, heard.body["parameter"]) == (400, "q")
+    assert heard.message == "the database's name has 256 characters, at most 255 are allowed"
+    heard = await ingest.send("/query", b"q=" + b"SHOW+DATABASES;" * 20)
+    assert [len(result["series"][0]["values"]) for result in heard.body["results"]] == [1000] * 20
+    heard = await ingest.send("/query", b"q=" + b"SHOW+DATABASES;" * 21)
+    assert (heard.status, heard.message) == (400, "21 statements, at most 20 are allowed in a query")
