@@ -4,7 +4,8 @@
 2. Some points are there already, or others write them at this moment: COPY into a temporary table, then INSERT
    ... ON CONFLICT DO UPDATE, which merges their fields. One INSERT for each measurement, measurements and keys
    in order, so that writers wait for each other and never in a circle. A COPY cannot promise that (of several
-   shapes, or of several chunks): it waits for others only for a moment, and steps down to here.
+   shapes, or of several chunks): it waits for others only for a moment, and steps down to here. So does one that
+   meets a column whose type was changed by hand: an INSERT casts.
 3. To merge with compressed points, more rows must be decompressed than TimescaleDB does for one statement: each
    request by itself, by COPY; those that cannot be copied are split, and merged in portions, each a transaction of its
    own (`split`). A request of which some portions are committed when it fails hears so.
@@ -23,6 +24,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import groupby
 
+import asyncpg
 from psycopg import sql
 
 from ingest import merge
@@ -37,7 +39,7 @@ from ingest.sqlstates import (
     Meaning,
     StaleCatalogError,
     UncopiedError,
-    is_contention,
+    is_for_merge,
     meaning,
     sqlstate,
     summary,
@@ -55,7 +57,8 @@ PIECE_POINTS = 100
 """What a request's points of one shape, or a part of them, cost at least, in points that cost as much."""
 
 STAGING = "tidemark_staging"
-STAGE = sql.SQL("CREATE TEMPORARY TABLE {staging} ON COMMIT DROP AS SELECT {columns} FROM {points} WITH NO DATA")
+STAGE = sql.SQL("CREATE TEMPORARY TABLE {staging} (time timestamptz, series_id int, {definitions}) ON COMMIT DROP")
+DEFINITION = sql.SQL("{} double precision")
 UPSERT = sql.SQL(
     "INSERT INTO {points} AS kept ({columns}) SELECT {columns} FROM {staging} ORDER BY series_id, time "
     "ON CONFLICT (series_id, time) DO UPDATE SET {updates}"
@@ -63,7 +66,13 @@ UPSERT = sql.SQL(
 UPDATE = sql.SQL("{0} = coalesce(EXCLUDED.{0}, kept.{0})")
 UNSTAGE = sql.SQL("DROP TABLE {staging}")
 
-SETTLE = "SELECT catalog.epoch(), (extract(epoch FROM catalog.late_before()) * 1000000)::bigint"
+SETTLE = (
+    "SELECT catalog.epoch(), (extract(epoch FROM catalog.late_before()) * 1000000)::bigint, ARRAY("
+    "SELECT attname::text FROM pg_attribute "
+    "WHERE attrelid = ANY ($1::text[]::regclass[]) AND attnum > 2 AND atttypid NOT IN (0, 'float8'::regtype))"
+)
+"""The third: the fields' columns whose type is not the one that they were made with. 0 is that of what was dropped."""
+
 NOTE_LATE = "SELECT catalog.note_late($1, $2, $3)"
 
 SHORT_WAIT_SECONDS = 0.25
@@ -156,7 +165,7 @@ class Ladder:
         try:
             await self._copy_all(jobs)
         except DATABASE_ERRORS as error:
-            if not is_contention(error):
+            if not is_for_merge(error):
                 raise
             self._instruments.errors.labels(sqlstate(error)).inc()
             # Duplicates across shapes are merged one by one, which may take long.
@@ -177,7 +186,7 @@ class Ladder:
         try:
             await self._copy_all(jobs)
         except DATABASE_ERRORS as error:
-            if not is_contention(error):
+            if not is_for_merge(error):
                 raise
             raise UncopiedError from error
 
@@ -206,12 +215,16 @@ class Ladder:
             await put(connection, measurement, list(of_measurement))
         # Read last: had the epoch changed before this, nothing is committed; afterwards, nothing is mistaken. What is
         # late is told by a moment after the transaction has got its number: readers rely on that order.
-        settled = await connection.fetchrow(SETTLE)
+        tables = {sql.Identifier("points", columns.measurement).as_string() for columns, _ in shapes}
+        settled = await connection.fetchrow(SETTLE, list(tables))
         assert settled is not None, "a SELECT without FROM has one row"
-        epoch, late_before_us = settled
+        epoch, late_before_us, changed = settled
         self._catalog.saw(epoch)
         if any(job.epoch != epoch for job in jobs):
             raise StaleCatalogError("the catalog is another one")
+        if changed and put == self._copy and any(name in changed for columns, _ in shapes for name in columns.fields):
+            # A bigint takes the bytes of a double for its own.
+            raise asyncpg.DatatypeMismatchError("a field's column is not of double precision")
         if late := late_stretches([columns for columns, _ in shapes], late_before_us):
             await connection.execute(
                 NOTE_LATE, [one.measurement for one in late], [one.first for one in late], [one.last for one in late]
@@ -227,6 +240,7 @@ class Ladder:
         names = {
             "points": sql.Identifier("points", measurement),
             "staging": sql.Identifier("pg_temp", STAGING),
+            "definitions": sql.SQL(", ").join(DEFINITION.format(name) for name in fields),
             "columns": sql.SQL(", ").join([sql.Identifier("time"), sql.Identifier("series_id"), *fields]),
             "updates": sql.SQL(", ").join(UPDATE.format(name) for name in fields),
         }

@@ -38,6 +38,7 @@ _STALE = {"42P01", "42703", "3F000"}  # undefined_table, undefined_column, inval
 _TOO_MUCH = "53400"  # configuration_limit_exceeded
 _DATA_CLASSES = {"22", "23", "54"}  # data exception, integrity constraint violation, program limit exceeded
 _AGAIN_CLASSES = {"08", "40", "58"}  # connection exception, transaction rollback, system error
+_OTHER_TYPE = {"42804", "08P01"}  # datatype_mismatch; protocol_violation, of a binary COPY that is too short for a type
 _AGAIN = {
     "25006",  # read_only_sql_transaction
     "25P03",  # idle_in_transaction_session_timeout
@@ -58,6 +59,8 @@ def meaning(error: BaseException) -> Meaning:
     if isinstance(error, UncopiedError):
         return Meaning.TOO_MUCH
     code = sqlstate(error)
+    if code in _OTHER_TYPE and not isinstance(error, DatabaseAwayError):
+        return Meaning.UNKNOWN
     if isinstance(error, DatabaseAwayError) or code in _AGAIN or code[:2] in _AGAIN_CLASSES:
         return Meaning.AGAIN
     if code in _STALE:
@@ -72,6 +75,12 @@ def meaning(error: BaseException) -> Meaning:
 def is_contention(error: BaseException) -> bool:
     """Whether somebody else writes, or wrote, the same points, so that merging with them will help."""
     return sqlstate(error) in _CONTENTION
+
+
+def is_for_merge(error: BaseException) -> bool:
+    """Whether merging may help with what a COPY met: contention, or columns of another type, since it casts."""
+    code = sqlstate(error)
+    return is_contention(error) or code in _OTHER_TYPE or code.startswith("22")
 
 
 def sqlstate(error: BaseException) -> str:

@@ -217,6 +217,33 @@ async def test_a_column_dropped_by_hand_fails_nobody_else(
     assert 'column "f"' in replies[0].body["message"]
 
 
+RETYPE = """SELECT catalog.drop_rollups(id, '10m') FROM catalog.measurement;
+            DROP VIEW metrics.m CASCADE; ALTER TABLE points.m"""
+
+
+@pytest.mark.parametrize("kind", ["numeric", "bigint", "integer", "real", "text"])
+async def test_a_column_changed_by_hand_takes_what_it_can(
+    known: Ingest, write: Write, together: Together, owner: psycopg.Connection, kind: str
+) -> None:
+    """A number is stored as the column's type has it: the bytes of a double are not taken for something else."""
+    owner.execute(f"{RETYPE} ALTER f TYPE {kind}".encode())
+    replies = await together(known, f"m,host=a f=2 {T}", f"busy f=3 {T}")
+    assert [reply.status for reply in replies] == [204, 204]
+    assert (await write(known, f"m,host=a f=4 {T}", f"m,host=b f=5 {T}")).status == 204
+    stored = "SELECT f::float8 FROM points.m WHERE time > '2023-01-01' ORDER BY series_id"
+    assert known.rows(stored) == [(4.0,), (5.0,)]
+
+
+async def test_a_column_changed_to_no_number_fails_nobody_else(
+    hasty: Ingest, write: Write, together: Together, owner: psycopg.Connection
+) -> None:
+    """Though a double has as many bytes: it is told to those who send it, and to no others."""
+    owner.execute(f"{RETYPE} ALTER f TYPE timestamptz USING to_timestamp(f)".encode())
+    replies = await together(hasty, f"m,host=a f=1 {T}", f"busy f=2 {T}")
+    assert [reply.status for reply in replies] == [503, 204]
+    assert 'column "f" is of type timestamp with time zone' in replies[0].body["message"]
+
+
 async def test_a_fault_of_ingest_is_answered(
     known: Ingest, write: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

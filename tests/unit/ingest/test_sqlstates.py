@@ -9,6 +9,7 @@ from ingest.sqlstates import (
     StaleCatalogError,
     UncopiedError,
     is_contention,
+    is_for_merge,
     meaning,
     sqlstate,
     summary,
@@ -29,7 +30,7 @@ def server_error(code: str, message: str = "m") -> asyncpg.PostgresError:
         ("42P01 42703 3F000", Meaning.STALE),
         ("22003 22P05 23505 23514 23502 54000", Meaning.DATA),
         ("53400", Meaning.TOO_MUCH),
-        ("55P03 57014 53200 42501 0A000 P0001 XX000 XX001 F0000 ZZ999 42883", Meaning.UNKNOWN),
+        ("08P01 42804 55P03 57014 53200 42501 0A000 P0001 XX000 XX001 F0000 ZZ999 42883", Meaning.UNKNOWN),
     ],
 )
 def test_what_an_sqlstate_means(codes: str, expected: Meaning) -> None:
@@ -59,6 +60,13 @@ def test_contention_is_what_merging_helps_with() -> None:
         "40P01",
         "55P03",
     }
+
+
+def test_merging_helps_with_columns_of_other_types() -> None:
+    """What a server says to the bytes of a double that it takes for a numeric, an integer or a text; and contention."""
+    codes = ("08P01", "22P03", "22021", "42804", "23505", "23514", "08006", "42703")
+    helped = {code for code in codes if is_for_merge(server_error(code))}
+    assert helped == {"08P01", "22P03", "22021", "42804", "23505"}
 
 
 def test_why_there_is_no_connection_is_told_and_means_nothing_else() -> None:
