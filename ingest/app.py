@@ -116,6 +116,7 @@ def _limits(settings: IngestSettings) -> Limits:
         settings.max_tags_per_point,
         settings.max_tag_bytes,
         settings.max_shapes_per_request,
+        tuple(settings.host_tags),
     )
 
 

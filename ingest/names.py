@@ -6,11 +6,18 @@ jsonb: their number and their total size are bounded.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 MAX_NAME_BYTES = 63
 """PostgreSQL's NAMEDATALEN - 1."""
+
+MAX_HOST_BYTES = 2048
+"""Of a series' host, which is in an index: PostgreSQL refuses an entry of more than 2,704 bytes."""
+
+TAKEN = re.compile(r"(?:time|series_id|host|tags|ctid|xmin|xmax|cmin|cmax|tableoid)_*")
+"""Fields whose column has one underscore more, by the database's `catalog.column_of`."""
 
 RESERVED_PREFIX = "_tidemark_"
 """The indexes of the hypertables are named so, and share their schema with the measurements."""
@@ -33,6 +40,8 @@ class Limits:
     max_tag_bytes: int
     max_shapes: int
     """Of all points of a request."""
+    host_tags: tuple[str, ...] = ()
+    """The first of these that a point has is its series' host."""
 
     @property
     def max_head_bytes(self) -> int:
@@ -53,6 +62,11 @@ def check_fields(fields: Collection[str], limits: Limits) -> None:
         raise too_many_fields(limits)
     for name in fields:
         _check_identifier("field", name)
+        if len(name) == MAX_NAME_BYTES and TAKEN.fullmatch(name):
+            raise Rejected(
+                "name",
+                f"field {shown(name)!r}: its column has one _ more, at most {MAX_NAME_BYTES} bytes are allowed",
+            )
 
 
 def check_tags(tags: Mapping[str, str], limits: Limits) -> None:
@@ -66,6 +80,12 @@ def check_tags(tags: Mapping[str, str], limits: Limits) -> None:
         size += _byte_length(key, "the key of tag", key) + _byte_length(value, "the value of tag", key)
     if size > limits.max_tag_bytes:
         raise too_many_tag_bytes(limits)
+    host = next((key for key in limits.host_tags if key in tags), None)
+    if host is not None and (length := len(tags[host].encode())) > MAX_HOST_BYTES:
+        raise Rejected(
+            "max_tag_bytes",
+            f"the value of tag {shown(host)!r}, the host: {length} bytes, at most {MAX_HOST_BYTES} are allowed",
+        )
 
 
 def too_many_fields(limits: Limits) -> Rejected:

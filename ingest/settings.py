@@ -124,5 +124,5 @@ class IngestSettings(SpoolFolder):
     )
     host_tags: Words = Field(
         ["host", "hostname", "host.name", "instance"],
-        description="tags that fill a series' host, the first that it has",
+        description="tags that fill a series' host, the first that it has, which may have 2,048 bytes",
     )

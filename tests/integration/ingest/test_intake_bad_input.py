@@ -7,10 +7,13 @@ and the instruments account for every point that was sent.
 from __future__ import annotations
 
 import json
+import random
+import string
 import time
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from psycopg import sql
 
 from tests.integration.conftest import Heard, Ingest
@@ -260,6 +263,31 @@ async def test_names_of_fields_that_are_taken(ingest: Ingest) -> None:
         assert (await ingest.send(JSON, json.dumps({"measurement": "m", "fields": {name: 7}}))).status == 204
     assert ingest.rows("SELECT name, column_name FROM catalog.field ORDER BY id") == [(n, f"{n}_") for n in taken]
     assert ingest.rows("SELECT sum(time_), sum(host_), sum(host___) FROM m") == [(7.0, 7.0, 7.0)]
+
+
+@pytest.mark.parametrize("name", ["time", "tableoid"])
+async def test_a_taken_name_without_room_for_its_underscore(ingest: Ingest, name: str) -> None:
+    """Two fields would have one column: the longer one is rejected, and told; the other points are written."""
+    lines = f"m {name:_<63}=1,x=1\nm {name:_<62}=2 {EARLIER}000000000\nm {name}_{'x' * 50}=3"
+    heard = await ingest.send("/write", lines.encode())
+    assert (heard.status, heard.body["accepted"]) == (400, 2)
+    (rejection,) = heard.body["rejections"]
+    assert (rejection["line"], rejection["reason"]) == (1, "name")
+    assert "its column has one _ more, at most 63 bytes are allowed" in rejection["message"]
+
+
+async def test_hosts_that_no_index_holds(ingest: Ingest) -> None:
+    """A host is bounded, since it may not compress; what else a point has is not, nor are its neighbours refused."""
+    long = "".join(random.Random(1).choices(string.ascii_letters, k=2049))
+    points = (f"host={long}", f"host={long[:-1]},hostname={long}", f"host=a,other={long}", f"instance={long}")
+    heard = await ingest.send("/write", "\n".join(f"m,{tags} x={n}" for n, tags in enumerate(points, 1)).encode())
+    assert (heard.status, heard.body["accepted"]) == (400, 2)
+    assert [(one["line"], one["reason"]) for one in heard.body["rejections"]] == [
+        (1, "max_tag_bytes"),
+        (4, "max_tag_bytes"),
+    ]
+    assert "the value of tag 'host', the host: 2049 bytes, at most 2048 are allowed" in heard.message
+    assert ingest.rows("SELECT x, length(host) FROM m ORDER BY x") == [(2.0, 2048), (3.0, 1)]
 
 
 async def test_as_many_fields_as_are_allowed(ingest: Ingest) -> None:
