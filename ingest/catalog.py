@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import asyncpg
 import numpy as np
@@ -21,7 +21,7 @@ from ingest.database import ANSWER_SECONDS, Connection, Pool, connected
 from ingest.instruments import Instruments
 from ingest.points import Batch, Rows, Series
 from ingest.series import SeriesCache
-from ingest.sqlstates import Meaning, meaning
+from ingest.sqlstates import Meaning, meaning, summary
 from ingest.turns import Turn
 from service import logs
 
@@ -111,8 +111,8 @@ class Catalog:
         """Make what the batches lack, and reject the points for which there is no room.
 
         Calls `on_answer` when the database has answered, before the work. Returns, by measurement, the errors
-        that concern one measurement alone; not all that needs one of these is learned yet. Raises one that
-        concerns all, of `DATABASE_ERRORS`.
+        that concern one measurement alone; not all that needs one of these is learned yet, and what the database
+        refuses for good is rejected. Raises one that concerns all, of `DATABASE_ERRORS`.
         """
         errors: dict[str, BaseException] = {}
         async with connected(self._pool) as connection:
@@ -166,15 +166,17 @@ class Catalog:
         return known is not None and all(name in known for name in rows.fields)
 
     async def _learn_measurement(self, measurement: str, of_it: list[Rows], connection: Connection) -> None:
-        locked = None
+        unmade = None
         try:
             await self._learn_fields(measurement, of_it, connection)
-        except asyncpg.LockNotAvailableError as error:
-            locked = error
-        # What needs no new field can go on, whoever holds the table.
+        except asyncpg.PostgresError as error:
+            if meaning(error) is not Meaning.DATA and not isinstance(error, asyncpg.LockNotAvailableError):
+                raise
+            unmade = error
+        # What needs no new field can go on, whoever holds the table, and however wide it is.
         await self._learn_series([rows for rows in of_it if self._knows_fields(rows)], connection)
-        if locked is not None:
-            raise locked
+        if unmade is not None:
+            raise unmade
 
     async def _learn_fields(self, measurement: str, of_it: list[Rows], connection: Connection) -> None:
         columns = self._columns
@@ -235,7 +237,12 @@ class Catalog:
         """Reject the points that have no place in the catalog, unless that is not the one any more that was asked."""
         turn = Turn()
         for rows in batch.rows:
-            unmade = {} if rows.measurement in errors else await self._unmade(rows, turn)
+            error = errors.get(rows.measurement)
+            is_final = error is None or meaning(error) is Meaning.DATA
+            unmade = await self._unmade(rows, turn) if is_final else {}
+            if unmade and error is not None:
+                why = "database", f"the database refuses a name: {summary(error)}"
+                unmade = {why: sorted(chain.from_iterable(unmade.values()))}
             if generation != self.generation:
                 return
             if unmade:

@@ -32,10 +32,10 @@ from ingest.job import Job
 from ingest.ladder import Ladder
 from ingest.points import Batch
 from ingest.settings import IngestSettings
-from ingest.sqlstates import Meaning, meaning, sqlstate, summary
+from ingest.sqlstates import Meaning, sqlstate, summary
 from ingest.waiting import JobQueue, Pause
 from service import logs
-from service.errors import BadRequest, HttpError, Unavailable
+from service.errors import HttpError, Unavailable
 
 log = logs.get(__name__)
 
@@ -180,8 +180,6 @@ class Writer:
             faults = [errors[rows.measurement] for rows in job.batch.rows if rows.measurement in errors]
             if not faults or await self._catalog.known(job.batch) is not None:
                 await self._queue(job)
-            elif meaning(faults[0]) is Meaning.DATA:
-                job.fail(BadRequest(f"the database refuses a name: {summary(faults[0])}", sqlstate=sqlstate(faults[0])))
             else:
                 job.set_back(Meaning.UNKNOWN, faults[0])
                 self._learn_later(job)

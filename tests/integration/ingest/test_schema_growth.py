@@ -81,6 +81,26 @@ async def test_fields_past_the_limit(serve_ingest: ServeIngest, write: Write) ->
     assert (reply.status, reply.body["rejections"][0]["reason"]) == (400, "max_fields")
 
 
+async def test_fields_past_what_a_table_can_have(
+    serve_ingest: ServeIngest, write: Write, owner: psycopg.Connection
+) -> None:
+    """Columns that were dropped by hand still count for PostgreSQL: where it refuses one more, the others are kept."""
+    ingest = await serve_ingest()
+    assert (await write(ingest, f"m f=1 {T}")).status == 204
+    for verbs in (("ADD", " float8"), ("DROP", "")) * 2:
+        changes = ", ".join(f"{verbs[0]} COLUMN x{n}{verbs[1]}" for n in range(795))
+        owner.execute(f"ALTER TABLE points.m {changes}".encode())
+    more = ",".join(f"g{n}=1" for n in range(10))
+    reply = await write(
+        ingest, f"m,host=a f=2 {T + 1}", f"m,host=a {more} {T + 2}", f"m,host=b f=3 {T + 3}", f"n g=1 {T}"
+    )
+    assert (reply.status, reply.body["accepted"], reply.body["rejected"]) == (400, 3, 1)
+    (rejection,) = reply.body["rejections"]
+    assert (rejection["line"], rejection["reason"]) == (2, "database")
+    assert rejection["message"] == "the database refuses a name: tables can have at most 1600 columns"
+    assert ingest.rows("SELECT f FROM m ORDER BY time") == [(1.0,), (2.0,), (3.0,)]
+
+
 async def test_measurements_past_the_limit(serve_ingest: ServeIngest, write: Write) -> None:
     """The points of one measurement too many are rejected with the limit's name; the others are kept."""
     ingest = await serve_ingest(max_measurements=2)
