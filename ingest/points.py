@@ -59,7 +59,7 @@ class Rows:
 
     measurement: str
     fields: tuple[str, ...]
-    """`width` of them, in the order of the request."""
+    """`width` of them, in the order in which the request had them first."""
     series: list[Series] = field(default_factory=list)
     times: array[int] = field(default_factory=lambda: array("q"))
     """Microseconds since the Unix epoch."""
@@ -96,7 +96,9 @@ class Batch:
         self._limits = limits
         self.generation = generation
         """Of the catalog's, in which the series' ids are good."""
-        self._shapes: dict[tuple[str, tuple[str, ...]], Rows] = {}
+        self._shapes: dict[tuple[str, frozenset[str]], Rows] = {}
+        self._orders: dict[tuple[str, tuple[str, ...]], Rows] = {}
+        """The same by orders of fields that were met, as many as there may be shapes."""
         self.rejections: list[Rejection] = []
         self.rejected: dict[str, int] = {}
         self.skipped: dict[str, None] = {}
@@ -127,14 +129,16 @@ class Batch:
         rows = self.shape(series.measurement, tuple(fields))
         rows.series.append(series)
         rows.times.append(time)
-        rows.values.extend(fields.values())
+        rows.values.extend(map(fields.__getitem__, rows.fields))
         rows.places.append(place)
         self.size_bytes += POINT_BYTES + VALUE_BYTES * len(fields)
 
     def add_column(
         self, rows: Rows, series: list[Series], times: array[int], values: array[float], places: array[int]
     ) -> None:
-        """Add points to `rows`, which `shape` has found: a series, a time and a place for each, and its values."""
+        """Add points to `rows`, which `shape` has found: a series, a time and a place for each, and its values in the
+        order of `rows`.
+        """
         rows.series += series
         rows.times += times
         rows.values += values
@@ -142,14 +146,25 @@ class Batch:
         self.size_bytes += POINT_BYTES * len(series) + VALUE_BYTES * len(values)
 
     def shape(self, measurement: str, fields: tuple[str, ...]) -> Rows:
-        """The rows of these fields, in this order. Raises `Rejected` when they break a limit."""
-        rows = self._shapes.get((measurement, fields))
+        """The rows of these fields, in the order in which they came first. Raises `Rejected` when they break a limit.
+
+        Telegraf writes the fields of each point in another order.
+        """
+        rows = self._orders.get((measurement, fields))
         if rows is None:
-            names.check_fields(fields, self._limits)
-            if len(self._shapes) >= self._limits.max_shapes:
-                raise names.too_many_shapes(self._limits)
-            rows = self._shapes[measurement, fields] = Rows(measurement, fields)
-            self.size_bytes += SHAPE_BYTES
+            rows = self._shapes.get((measurement, frozenset(fields)))
+            if rows is None:
+                rows = self._new_shape(measurement, fields)
+            if len(self._orders) < self._limits.max_shapes:
+                self._orders[measurement, fields] = rows
+        return rows
+
+    def _new_shape(self, measurement: str, fields: tuple[str, ...]) -> Rows:
+        names.check_fields(fields, self._limits)
+        if len(self._shapes) >= self._limits.max_shapes:
+            raise names.too_many_shapes(self._limits)
+        rows = self._shapes[measurement, frozenset(fields)] = Rows(measurement, fields)
+        self.size_bytes += SHAPE_BYTES
         return rows
 
     def reject(self, place: int, reason: str, text: str) -> None:

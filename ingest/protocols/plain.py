@@ -79,13 +79,22 @@ class Points:
         """Add the points to `batch`, of which `numbers` says which lines they are; the points past its end are left."""
         for shape, places, values in self.groups:
             taken = places[: np.searchsorted(places, len(numbers))]
+            rows = batch.shape(shape.measurement, shape.fields)
             batch.add_column(
-                batch.shape(shape.measurement, shape.fields),
+                rows,
                 [self.series[n] for n in taken] if len(taken) < len(self) else self.series,
                 array("q", self.times[taken].tobytes()),
-                values[: len(taken) * len(shape.fields)],
+                _in_order(values[: len(taken) * len(shape.fields)], shape.fields, rows.fields),
                 array("q", numbers[taken].tobytes()),
             )
+
+
+def _in_order(values: array[float], fields: tuple[str, ...], wanted: tuple[str, ...]) -> array[float]:
+    """The values of `fields`, a line's after another's, in the order of the same fields that is `wanted`."""
+    if fields == wanted:
+        return values
+    order = [*map({name: n for n, name in enumerate(fields)}.__getitem__, wanted)]
+    return array("d", np.frombuffer(values).reshape(-1, len(fields))[:, order].tobytes())
 
 
 def read(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 
@@ -126,3 +128,24 @@ def test_the_sets_of_fields_of_a_request_are_bounded(read_lines: Read, read_json
         assert len(found.points) == 3
         assert found.rejections[0][1] == "max_shapes"
         assert "more than 2 different sets of fields (INGEST_MAX_SHAPES_PER_REQUEST)" in found.rejections[0][2]
+
+
+def test_the_order_of_fields_makes_no_other_set(read_lines: Read, read_json: Read) -> None:
+    """Telegraf writes the fields of each point in an order of its own: all are of one set, and no value goes astray."""
+    limits = replace(ROOMY, max_shapes=2)
+    orders = [*permutations("abcde")]
+    fields = {name: float(number) for number, name in enumerate("abcde")}
+    plain = "".join(
+        f"m {','.join(f'{name}={fields[name]:g}' for name in order)} {n}000\n" for n, order in enumerate(orders)
+    )
+    odd = plain.replace("a=0", 's="x",a=0')
+    points = [{"time": n / 1e6, "fields": {name: fields[name] for name in order}} for n, order in enumerate(orders)]
+    for body in (plain, odd, plain + odd, plain.replace("\n", "\r\n")):
+        found = read_lines(f"m f=1\n{body}m g=1\n", limits=limits)
+        assert len(found.batch.rows) == 2
+        assert [point.fields for point in found.points] == [{"f": 1.0}, *[fields] * (len(found.points) - 1)]
+        assert [point.time for point in found.points[1:121]] == [*range(120)]
+        assert [reason for _, reason, _ in found.rejections] == ["max_shapes"]
+    found = read_json(json.dumps(points), limits=limits)
+    assert [(point.time, point.fields) for point in found.points] == [(n, fields) for n in range(120)]
+    assert len(found.batch.rows) == 1
