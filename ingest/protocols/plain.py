@@ -236,14 +236,24 @@ def _groups(series: list[Series], fields: list[bytes], cache: SeriesCache) -> Ge
             return [(shapes[0], np.arange(len(fields)), _numbers(shapes[0], fields))]
         return _by_shape(shapes, fields)
     except _OtherFields:
-        words = 0
+        count = 0
         for n, one in enumerate(series):
-            shape = shapes[n] = one.shape = _shape(one.measurement, fields[n], cache)
-            words += len(shape.words)
-            if words > WORDS_BETWEEN_PAUSES:
-                words = 0
+            words = _names(fields[n])
+            if one.shape is not None and words != one.shape.words:
+                ordered = sorted(words)
+                if ordered == sorted(one.shape.words):  # Telegraf writes them in another order each time
+                    words, fields[n] = tuple(ordered), b",".join(sorted(fields[n].split(b",")))
+            shapes[n] = one.shape = _shape(one.measurement, words, cache)
+            count += len(words)
+            if count > WORDS_BETWEEN_PAUSES:
+                count = 0
                 yield
         return _by_shape(shapes, fields)
+
+
+def _names(fields: bytes) -> tuple[bytes, ...]:
+    """The names of a line's fields, each with its equals sign."""
+    return tuple(fields.replace(b"=", b"=,").split(b",")[0::2])
 
 
 def _by_shape(shapes: Sequence[Shape | None], fields: list[bytes]) -> list[Parsed]:
@@ -257,8 +267,7 @@ def _by_shape(shapes: Sequence[Shape | None], fields: list[bytes]) -> list[Parse
     return [(shape, np.array(which), _numbers(shape, [fields[n] for n in which])) for shape, which in places.items()]
 
 
-def _shape(measurement: str, fields: bytes, cache: SeriesCache) -> Shape:
-    words = tuple(fields.replace(b"=", b"=,").split(b",")[0::2])
+def _shape(measurement: str, words: tuple[bytes, ...], cache: SeriesCache) -> Shape:
     shape = cache.shapes.get((measurement, words))
     if shape is None:
         names = [word[:-1] for word in words]

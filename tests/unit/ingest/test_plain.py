@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -89,8 +90,7 @@ def decoded(bodies: list[bytes]) -> Any:
                 rows.measurement,
                 rows.series[n].tags,
                 rows.times[n],
-                rows.fields,
-                rows.values[n * width :][:width].tolist(),
+                sorted(zip(rows.fields, rows.values[n * width :][:width], strict=True)),
             )
             for rows in batch.rows
             for width in [len(rows.fields)]
@@ -159,6 +159,20 @@ def test_plain_lines_are_taken_by_the_plain_decoder(body: bytes) -> None:
         points = run(plain.read(body, Batch(LIMITS), cache, 1, WINDOW))
         assert points is not None
         assert len(points) == len(body.splitlines())
+
+
+def test_fields_in_any_order_are_one_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A series whose fields come in another order each time is read at speed from its second point on."""
+    monkeypatch.setattr(plain, "MAX_SHAPES", 2)
+    cache = SeriesCache(LIMITS, 1_000_000)
+    orders = [*permutations(["a=1", "a1=2i", "b=-3", "ab=4.5"])]
+    assert run(plain.read(b"cpu %b" % ",".join(orders[-1]).encode(), Batch(LIMITS), cache, 1, WINDOW)) is not None
+    for lines in (orders, orders[::-1]):
+        body = "\n".join(f"cpu {','.join(order)}" for order in lines).encode()
+        points = run(plain.read(body, Batch(LIMITS), cache, 1, WINDOW))
+        assert points is not None
+        assert [(set(shape.fields), len(which)) for shape, which, _ in points.groups] == [({"a", "a1", "b", "ab"}, 24)]
+    assert decoded([body]) == exactly([body])
 
 
 def run(reading: Generator[None, None, plain.Points | None]) -> plain.Points | None:
