@@ -176,7 +176,8 @@ class Store:
     def quarantine(self, entry: Entry, reason: str) -> Path:
         """Set an entry aside, with the reason beside it; where it lies now.
 
-        Raises `SpoolLost` when it is not there, and `SpoolFailed`.
+        Raises `SpoolLost` when it is not there, and `SpoolFailed`, also when its folder is not there: a disk that is
+        not mounted now has lost nothing.
         """
         slot = self._slots[entry.path.parent]
         aside = slot.quarantine / entry.path.name
@@ -184,6 +185,8 @@ class Store:
             try:
                 entry.path.rename(aside)
             except FileNotFoundError as error:
+                if not slot.quarantine.is_dir():
+                    raise
                 self._forget(entry)
                 raise SpoolLost(f"somebody has removed it, or the disk has lost it: {error.strerror}") from error
             try:

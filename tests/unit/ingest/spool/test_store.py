@@ -261,6 +261,23 @@ def test_an_entry_that_vanished_does_not_stop_the_queue(store: Store, make: Make
     assert store.totals().entries == 1
 
 
+def test_entries_whose_folder_is_away_are_not_lost(store: Store, folder: Path, make: Make) -> None:
+    """While a disk is not mounted nothing is forgotten, and when it is back all is as it was."""
+    entry = store.append([make(1)])
+    away = folder.rename(folder.with_name("away"))
+    with pytest.raises(CorruptEntry):
+        store.read(entry)
+    with pytest.raises(SpoolFailed, match="cannot set an entry aside: No such file"):
+        store.quarantine(entry, "lost")
+    with pytest.raises(SpoolFailed, match="No such file"):
+        store.append([make(2)])
+    assert store.oldest() == entry
+    away.rename(folder)
+    assert store.read(entry) == [make(1)]
+    assert store.totals().entries == 1
+    assert store.append([make(2)])
+
+
 def test_single_requests_are_set_aside(store: Store, make: Make) -> None:
     """They lie in the quarantine as an entry of their own, which can be read as any other."""
     entry = store.append([make(1), make(2)])
