@@ -14,8 +14,10 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from query.composition import Rollup, Stretch, can_help, compose, straddled
+from query.conditions import hosts_named
 from query.facts import FieldFact
 from query.functions import MOST_HELD, PARTS, PERCENTILES, REACH, ROLLED_UP, fraction, parts_of
+from query.parameters import Matcher
 from query.ranges import Range, whole, without
 from query.times import shortened, written
 from query.window import AggregateRequest, Measure
@@ -26,7 +28,9 @@ ALWAYS_KEPT = timedelta(days=1)
 
 LEAST_OF_FEW_SERIES = timedelta(days=1)
 """Of the few series that a tag's value chooses, the points of less are read in the time that it takes to look for
-rollups."""
+rollups, and to find the points at the edges of a range."""
+LEAST_OF_NAMED_HOSTS = timedelta(days=3)
+"""The same of several hosts that are named: of all of them together."""
 LEAST_OF_MANY_SERIES = timedelta(hours=2)
 """The points at the two ragged edges of a range take as long to find as all points of less."""
 
@@ -215,9 +219,17 @@ def telling_reach(plan: Plan, since: datetime) -> Plan:
 def _saves_by_rollups(request: AggregateRequest) -> bool:
     """Whether rollups can stand for points that must not be read anyway, and that are not few."""
     kept, others = _parts(request.fn)
-    is_narrow = any(matcher.operator == "=" and matcher.value for matcher in request.match)
-    least = LEAST_OF_FEW_SERIES if is_narrow else LEAST_OF_MANY_SERIES
-    return bool(kept) and not others and request.end - request.start >= least
+    return bool(kept) and not others and request.end - request.start >= _least(request.match)
+
+
+def _least(match: Sequence[Matcher]) -> timedelta:
+    """The shortest range of which rollups are read."""
+    if any(matcher.operator == "=" and matcher.value for matcher in match):
+        return LEAST_OF_FEW_SERIES
+    hosts = min((hosts for matcher in match if (hosts := hosts_named(matcher))), default=None)
+    if hosts is None:
+        return LEAST_OF_MANY_SERIES
+    return max(min(LEAST_OF_NAMED_HOSTS / hosts, LEAST_OF_FEW_SERIES), LEAST_OF_MANY_SERIES)
 
 
 @lru_cache(MOST_HELD)

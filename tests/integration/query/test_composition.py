@@ -113,6 +113,7 @@ async def test_few_series_and_short_ranges_are_read_from_points(query: Query, st
         {"fn": "avg", "start": (recent - HOUR).isoformat(), "step": "1m"},
         {"fn": "last", "start": (recent - 20 * HOUR).isoformat()},
         {"fn": "avg", "start": (recent - 20 * HOUR).isoformat(), "match": "host=a"},
+        {"fn": "avg", "start": (recent - 8 * HOUR).isoformat(), "match": "host=~a|b|c|d|e|f|g|h"},
         {"fn": "avg", "start": (recent - HOUR / 3).isoformat()},
         {"fn": "avg", "start": "2026-03-27T00:00:00Z", "resolution": "raw"},
     ):
@@ -121,6 +122,13 @@ async def test_few_series_and_short_ranges_are_read_from_points(query: Query, st
     await check(query, points, ask(match=one_host, end=at(20 * 60)), "raw")
     await check(query, points, ask(match=one_host, end=at(48 * 60)), "m_1h")
     await check(query, points, ask(match=(("host", "!=", "a"),), end=at(20 * 60)), "m_1h")
+    for hosts, hours, source in (
+        ("a|b", 20, "raw"),
+        ("a|b|c|d", 20, "m_1h"),
+        ("a|.*", 20, "m_1h"),
+        ("a|b", 48, "m_1h"),
+    ):
+        await check(query, points, ask(match=(("host", "=~", hosts),), end=at(hours * 60)), source)
 
 
 async def test_series_in_order_of_rolled_up_values(query: Query, stored: Database) -> None:
