@@ -105,6 +105,10 @@ class Replay(IngestSettings):
     quarantined: bool = Field(False, description="try again what was set aside, too")
     timeout_seconds: float = Field(300.0, gt=0, description="end after this time, whatever is left")
 
+    def __init__(self, **given: Any) -> None:
+        # Of the file that `settings.read` gives to the command above, its subcommands hear nothing.
+        super().__init__(_env_file=settings.addresses_in_use(), **given)
+
     def cli_cmd(self) -> None:
         """Run the command."""
         if self.quarantined:

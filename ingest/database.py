@@ -14,6 +14,7 @@ from ingest.instruments import Instruments
 from ingest.settings import IngestSettings
 from ingest.sqlstates import DatabaseAwayError, sqlstate, summary
 from service import logs
+from service.database_url import FORM
 
 log = logs.get(__name__)
 
@@ -22,7 +23,6 @@ WATCH_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
 """How long a server may take to answer a statement that asks nothing of it."""
 
-URL_FORM = "postgresql://user:password@host:port/database, with %2F for / and %40 for @ in the password"
 READY = "SELECT catalog.edition()::text, current_setting('transaction_read_only')::boolean, catalog.late_before()"
 """What is asked of a server; the last is what the newest migration that ingest needs has made."""
 
@@ -91,8 +91,8 @@ async def connected(pool: Pool) -> AsyncIterator[Connection]:
         connection = await pool.acquire()
     except DATABASE_ERRORS as error:
         raise DatabaseAwayError from error
-    except ValueError:  # whose text may be a piece of the password: a / in it ends what is read as the host
-        raise DatabaseAwayError(f"DATABASE_URL is not of the form {URL_FORM}") from None
+    except ValueError:  # of a parameter in the address: its text may be a piece of the password
+        raise DatabaseAwayError(f"DATABASE_URL is not of the form {FORM}") from None
     try:
         yield connection
     except UNCERTAIN:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
+from service.database_url import DatabaseUrl
 from service.logs import LogFormat
-from service.settings import MEBIBYTES, Settings, Words, home
+from service.settings import MEBIBYTES, Host, Settings, Words, home
 
 
 class SpoolFolder(Settings):
@@ -26,11 +27,11 @@ class SpoolFolder(Settings):
 class IngestSettings(SpoolFolder):
     """Take metrics over HTTP and write them into TimescaleDB. See also: python -m ingest spool --help."""
 
-    database_url: SecretStr = Field(
+    database_url: DatabaseUrl = Field(
         description="the database, as a postgresql:// URL",
         validation_alias=AliasChoices("INGEST_DATABASE_URL", "DATABASE_URL", "database_url"),
     )
-    host: str = Field("127.0.0.1", description="address to listen on")
+    host: Host = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8086, ge=0, le=65535, description="port to listen on")
     workers: int = Field(
         1, ge=1, le=64, description="processes that share the port; bounds on memory and connections are for each"
@@ -73,7 +74,7 @@ class IngestSettings(SpoolFolder):
     split_seconds: float = Field(
         30.0, gt=0, description="time to change compressed data in portions, for one request; then spool, or 503"
     )
-    statement_timeout_seconds: float = Field(60.0, gt=0, description="longest statement; it is tried again")
+    statement_timeout_seconds: float = Field(60.0, gt=0, le=86_400, description="longest statement; it is tried again")
     connect_timeout_seconds: float = Field(5.0, gt=0, description="longest wait for a connection to be made")
     shutdown_seconds: float = Field(
         5.0, gt=0, description="time for requests under way to be answered after SIGTERM; longer than all retries"
@@ -100,7 +101,9 @@ class IngestSettings(SpoolFolder):
         ge=1,
         description="different sets of fields in a request, each of one measurement; a point of one more is rejected",
     )
-    max_measurements: int = Field(10_000, ge=1, description="measurements; a point of one more is rejected")
+    max_measurements: int = Field(
+        10_000, ge=1, le=2**31 - 1, description="measurements; a point of one more is rejected"
+    )
     max_tags_per_point: int = Field(64, ge=0, description="tags of a point; one with more is rejected")
     max_tag_bytes: int = Field(8192, ge=0, description="bytes of a point's tags; one with more is rejected")
     max_series: int = Field(
@@ -109,6 +112,7 @@ class IngestSettings(SpoolFolder):
     max_new_series_per_minute: int = Field(
         300_000,
         ge=1,
+        le=2**31 - 1,
         description="series made in a minute of the clock, by all of ingest together; a point of one more is rejected",
     )
     max_cache_bytes: int = Field(

@@ -10,8 +10,9 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 from redis.asyncio.connection import parse_url
 
+from service.database_url import DatabaseUrl
 from service.logs import LogFormat
-from service.settings import KIBIBYTES, MEBIBYTES, Settings
+from service.settings import KIBIBYTES, MEBIBYTES, Host, Settings
 
 
 class QuerySettings(Settings):
@@ -19,11 +20,11 @@ class QuerySettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="QUERY_")
 
-    database_url: SecretStr = Field(
+    database_url: DatabaseUrl = Field(
         description="the database, as a postgresql:// URL",
         validation_alias=AliasChoices("QUERY_DATABASE_URL", "DATABASE_URL", "database_url"),
     )
-    replica_url: SecretStr | None = Field(
+    replica_url: DatabaseUrl | None = Field(
         None, description="a streaming replica of the database to read from, as a postgresql:// URL"
     )
     replica_max_lag_seconds: float = Field(
@@ -32,7 +33,7 @@ class QuerySettings(Settings):
     replica_wait_seconds: float = Field(
         0.1, ge=0, description="longest wait for the replica to reach a position asked for; then the primary is read"
     )
-    host: str = Field("127.0.0.1", description="address to listen on")
+    host: Host = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
     log_format: LogFormat = Field("text", description="form of the log's lines")
@@ -66,7 +67,7 @@ class QuerySettings(Settings):
         30.0, ge=0.01, le=86_400, description="longest statement; a request that needs longer is refused"
     )
     connect_timeout_seconds: int = Field(
-        5, ge=2, description="longest wait for a connection to be made, in whole seconds"
+        5, ge=2, le=86_400, description="longest wait for a connection to be made, in whole seconds"
     )
     shutdown_seconds: float = Field(
         4.0, gt=0, description="time for requests under way to be answered after SIGTERM; then they are cancelled"
@@ -109,6 +110,7 @@ class QuerySettings(Settings):
     cache_settle_seconds: float = Field(
         60.0,
         ge=60,
+        le=86_400,
         description="how long a window must be over to be kept; of points that come later notes are made",
     )
     cache_min_seconds: float = Field(
@@ -133,14 +135,19 @@ class QuerySettings(Settings):
         le=86_400,
         description="how long before start the point before a series' first is looked for, by rate, increase and delta",
     )
-    max_values: int = Field(250_000, ge=1, description="numbers in an answer: points times pairs of metric and fn")
-    max_series: int = Field(10_000, ge=1, description="series in an answer, or in a page of it")
+    max_values: int = Field(
+        250_000, ge=1, le=2**31 - 1, description="numbers in an answer: points times pairs of metric and fn"
+    )
+    max_series: int = Field(10_000, ge=1, le=2**31 - 1, description="series in an answer, or in a page of it")
     max_names: int = Field(
         10_000,
         ge=1,
+        le=2**31 - 1,
         description="entries in a list, or in a page of it: of measurements, fields, tags, values or hosts",
     )
-    max_measurements: int = Field(200, ge=1, description="measurements whose points a list may have to look for")
+    max_measurements: int = Field(
+        200, ge=1, le=2**31 - 1, description="measurements whose points a list may have to look for"
+    )
     max_columns: int = Field(
         100, ge=1, le=200, description="pairs of metric and fn in a request, or metrics, or conditions"
     )
@@ -163,12 +170,11 @@ class QuerySettings(Settings):
 
     @field_validator("database_url", "replica_url")
     @classmethod
-    def _is_an_address(cls, value: SecretStr | None) -> SecretStr | None:
+    def _has_known_parameters(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
         try:
             conninfo_to_dict(value.get_secret_value())
         except ProgrammingError:
-            # The driver's own message may repeat a part of the address, and so of its password.
-            raise ValueError("not a postgresql:// URL or connection string") from None
+            raise ValueError("has a parameter that PostgreSQL's client library does not know") from None
         return value

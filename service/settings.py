@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar, get_args
 
-from pydantic import BeforeValidator, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
@@ -31,6 +31,18 @@ def _split(value: Any) -> Any:
 
 Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 """A setting that is a list, written `one,two,three`."""
+
+
+def _a_host(value: str) -> str:
+    try:
+        value.encode("idna")
+    except UnicodeError:
+        raise ValueError("is neither an address nor the name of a host") from None
+    return value
+
+
+Host = Annotated[str, AfterValidator(_a_host)]
+"""A setting that says where to listen: what no resolver could be asked about is refused."""
 
 
 class Settings(BaseSettings):
@@ -70,6 +82,12 @@ def addresses_file() -> Path:
     return home() / "database.env"
 
 
+def addresses_in_use() -> Path | None:
+    """That file, or None where the environment names a database."""
+    named = any(name.endswith("DATABASE_URL") and value for name, value in os.environ.items())
+    return None if named else addresses_file()
+
+
 def read(cls: type[SettingsT], prog: str, argv: Sequence[str] | None = None) -> SettingsT:
     """Build `cls` from the command line, then the environment, then the embedded engine's addresses.
 
@@ -77,11 +95,10 @@ def read(cls: type[SettingsT], prog: str, argv: Sequence[str] | None = None) -> 
     `DATABASE_URL` of the user's is never mixed with the role addresses of an embedded engine.
     A value that does not fit ends the process with status 2 and one line for each fault.
     """
-    named = any(name.endswith("DATABASE_URL") and value for name, value in os.environ.items())
     options: dict[str, Any] = {
         "_cli_parse_args": list(sys.argv[1:] if argv is None else argv),
         "_cli_prog_name": prog,
-        "_env_file": None if named else addresses_file(),
+        "_env_file": addresses_in_use(),
     }
     try:
         return cls(**options)

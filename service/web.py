@@ -14,6 +14,7 @@ import gc
 import logging
 import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
@@ -60,6 +61,7 @@ CODES = {
 }
 
 
+CANNOT_LISTEN = (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL)
 UNEXPECTED = "an unexpected error; the service's log has it"
 
 
@@ -295,13 +297,14 @@ def run(
 
 @contextmanager
 def refused_in_one_line(prog: str, host: str, port: int) -> Iterator[None]:
-    """End the process with status 1 and one line when the port cannot be taken within the block."""
+    """End the process with status 1 and one line when the host is none or the port cannot be taken within the block."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
+        if not isinstance(error, socket.gaierror) and error.errno not in CANNOT_LISTEN:
             raise
-        sys.stderr.write(f"{prog}: cannot listen on {host}:{port}: {error.strerror}\n")
+        settings = " or ".join(f"{prog.rpartition(' ')[2].upper()}_{name}" for name in ("HOST", "PORT"))
+        sys.stderr.write(f"{prog}: cannot listen on {host}:{port}: {error.strerror}: set {settings}\n")
         raise SystemExit(1) from None
 
 

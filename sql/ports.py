@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Mapping
 
 import psutil
 
@@ -23,6 +24,15 @@ def require_free(host: str, port: int, variable: str) -> None:
         if error.errno == errno.EADDRINUSE:
             raise PortError(f"port {port} is taken{_holder(port)}: end that, or set {variable}") from None
         raise PortError(f"cannot listen on {host}:{port} ({variable}): {error.strerror}") from None
+
+
+def require_apart(places: Mapping[str, tuple[str, int]]) -> None:
+    """Raise `PortError` when two of the places that are to be listened on, by the settings of their ports, are one."""
+    taken: dict[tuple[str, int], str] = {}
+    for variable, place in places.items():
+        if place in taken:
+            raise PortError(f"{taken[place]} and {variable} are both {place[1]}: set one of them to another port")
+        taken[place] = variable
 
 
 def _holder(port: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -13,8 +12,9 @@ from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from service import settings
+from service.database_url import DatabaseUrl
 from service.errors import TidemarkError
-from service.settings import Settings
+from service.settings import Host, Settings
 from sql.addresses import ACCOUNTS, FILE, GRAFANA, VARIABLES, Role, as_role, kept
 from sql.durations import KINDS
 
@@ -23,16 +23,11 @@ def _absolute(path: Path) -> Path:
     return path.expanduser().resolve()
 
 
-def _a_url(value: SecretStr) -> SecretStr:
-    url = value.get_secret_value()
+def _with_known_parameters(value: SecretStr) -> SecretStr:
     try:
-        conninfo_to_dict(url)
-        parts = urlsplit(url)
-        understood = parts.scheme in ("postgresql", "postgres") and parts.port != 0
-    except (psycopg.ProgrammingError, ValueError):
-        understood = False
-    if not understood:
-        raise ValueError("is not of the form postgresql://user:password@host:port/database")
+        conninfo_to_dict(value.get_secret_value())
+    except psycopg.ProgrammingError:
+        raise ValueError("has a parameter that PostgreSQL's client library does not know") from None
     return value
 
 
@@ -52,7 +47,7 @@ class UnknownDatabaseError(TidemarkError):
 
 Folder = Annotated[Path, AfterValidator(_absolute)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-DatabaseUrl = Annotated[SecretStr, AfterValidator(_a_url)]
+ServerUrl = Annotated[DatabaseUrl, AfterValidator(_with_known_parameters)]
 
 
 class Home(Settings):
@@ -81,15 +76,15 @@ class Embedded(Home):
 class Server(Home):
     """The server in use: the user's own, else the embedded one."""
 
-    database_url: DatabaseUrl | None = Field(
+    database_url: ServerUrl | None = Field(
         None,
         validation_alias="DATABASE_URL",
         description="a server with TimescaleDB to use in place of the embedded one",
     )
-    ingest_database_url: DatabaseUrl | None = Field(
+    ingest_database_url: ServerUrl | None = Field(
         None, validation_alias="INGEST_DATABASE_URL", description="the same server with the rights of ingest"
     )
-    query_database_url: DatabaseUrl | None = Field(
+    query_database_url: ServerUrl | None = Field(
         None, validation_alias="QUERY_DATABASE_URL", description="the same server with the rights of query"
     )
 
@@ -183,9 +178,9 @@ class Passwords(Settings):
 class Services(Server):
     """The processes beside the database, and how long they may take."""
 
-    ingest_host: str = Field("127.0.0.1", validation_alias="INGEST_HOST", description="address that ingest listens on")
+    ingest_host: Host = Field("127.0.0.1", validation_alias="INGEST_HOST", description="address that ingest listens on")
     ingest_port: Port = Field(8086, validation_alias="INGEST_PORT", description="port of ingest")
-    query_host: str = Field("127.0.0.1", validation_alias="QUERY_HOST", description="address that query listens on")
+    query_host: Host = Field("127.0.0.1", validation_alias="QUERY_HOST", description="address that query listens on")
     query_port: Port = Field(8080, validation_alias="QUERY_PORT", description="port of query")
     ready_seconds: float = Field(
         120.0, gt=0, description="time for the database and the services to become ready; then everything stops"

@@ -23,7 +23,7 @@ from sql.addresses import LOOPBACK
 from sql.embedded import prepare, sole_use
 from sql.engine import Say
 from sql.lifeline import end_with_parent, ends_with_parent
-from sql.ports import require_free
+from sql.ports import require_apart, require_free
 from sql.ready import place
 from sql.settings import Stack
 
@@ -41,6 +41,7 @@ def up(settings: Stack, say: Say) -> int:
     Raises a `TidemarkError` when something stands in the way before anything runs.
     """
     with lock.held(settings.home / "up.lock", "Tidemark"):
+        require_apart(_places(settings))
         require_free(settings.ingest_host, settings.ingest_port, "INGEST_PORT")
         require_free(settings.query_host, settings.query_port, "QUERY_PORT")
         manager = Manager()
@@ -54,6 +55,17 @@ def up(settings: Stack, say: Say) -> int:
         return 0
     say("a process ended, so everything was stopped; its lines above say why")
     return 1
+
+
+def _places(settings: Stack) -> dict[str, tuple[str, int]]:
+    """Where is listened, by the settings of the ports."""
+    places = {
+        "INGEST_PORT": (settings.ingest_host, settings.ingest_port),
+        "QUERY_PORT": (settings.query_host, settings.query_port),
+    }
+    if settings.database_url is None:
+        places["TIDEMARK_DATABASE_PORT"] = (LOOPBACK, settings.database_port)
+    return places
 
 
 def _loop(manager: Manager) -> None:

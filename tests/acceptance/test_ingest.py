@@ -209,12 +209,11 @@ async def test_it_starts_before_the_database(start: Start, server_url: str, empt
 
 
 async def test_a_password_reaches_no_log_and_no_answer(start: Start, server_url: str) -> None:
-    """Neither when the server refuses us, nor when there is none, nor when the address makes no sense."""
+    """Neither when the server refuses us nor when there is none."""
     parts = urlsplit(server_url)
     urls = {
         f"postgresql://nobody:hunter2-xyzzy@127.0.0.1:{port_nobody_has()}/d": "Connect",
         parts._replace(netloc=f"nobody_known:hunter2-xyzzy@{parts.hostname}:{parts.port}").geturl(): "nobody_known",
-        "postgresql://nobody:hunter2/xyzzy@127.0.0.1/d": "not of the form",
     }
     started = [
         (start(DATABASE_URL=url, INGEST_RETRY_SECONDS="0.5", INGEST_SPOOL="off", INGEST_LOG_LEVEL="debug"), reason)
@@ -237,6 +236,30 @@ def test_no_database_url_is_one_line(commands: Commands) -> None:
     assert ended.stderr.splitlines() == ["python -m ingest: INGEST_DATABASE_URL or DATABASE_URL is not set"]
 
 
+@pytest.mark.parametrize("module", ["ingest", "query"])
+@pytest.mark.parametrize("password", ["oh@hunter2", "oh/hunter2", "oh#hunter2", "oh%hunter2"])
+def test_an_address_that_makes_no_sense_is_one_line(commands: Commands, module: str, password: str) -> None:
+    """With a sign in its password that had to be encoded: the setting and the form are told, the password is not."""
+    url = f"postgresql://nobody:{password}@127.0.0.1/d"
+    ended = commands.run(module, env=commands.environment | {"DATABASE_URL": url})
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"python -m {module}: {module.upper()}_DATABASE_URL or DATABASE_URL: ")
+    assert "is not of the form postgresql://user:password@host:port/database" in line
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_host_that_is_none_is_one_line(commands: Commands, database: str, workers: str) -> None:
+    """As one that is misspelt: it is told with the setting."""
+    settings = {"DATABASE_URL": database, "INGEST_HOST": "host.invalid", "INGEST_WORKERS": workers}
+    ended = commands.run("ingest", env=commands.environment | settings)
+    assert ended.returncode == 1
+    (line,) = [line for line in ended.stderr.splitlines() if "the database is ready" not in line]
+    assert line.startswith("python -m ingest: cannot listen on host.invalid:")
+    assert line.endswith(": set INGEST_HOST or INGEST_PORT")
+
+
 def test_a_taken_port_is_one_line(commands: Commands, database: str) -> None:
     """The port is named, and nothing else is said."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -246,3 +269,4 @@ def test_a_taken_port_is_one_line(commands: Commands, database: str) -> None:
     (line,) = [line for line in ended.stderr.splitlines() if "the database is ready" not in line]
     assert line.startswith(f"python -m ingest: cannot listen on 127.0.0.1:{port}: ")
     assert "already in use" in line
+    assert line.endswith(": set INGEST_HOST or INGEST_PORT")

@@ -97,6 +97,15 @@ def test_what_is_there_is_written_now(commands: Commands, spool: Path, database:
         assert connection.execute(rows.format("m").encode()).fetchall() == [(1.0,), (2.0,), (4.0,)]
 
 
+def test_replay_into_the_embedded_database(commands: Commands, spool: Path, database: str) -> None:
+    """Where no database is named, it is the one whose addresses the home folder has, as for every other command."""
+    (commands.home / "database.env").write_text(f"INGEST_DATABASE_URL={database}\n", encoding="utf-8")
+    done = commands.run("ingest", "spool", "replay")
+    assert (done.returncode, done.stdout, done.stderr.count("DATABASE_URL")) == (0, "all is written\n", 0)
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM metrics.m").fetchone() == (2,)
+
+
 def test_replay_without_a_database(commands: Commands, spool: Path, free_port: int) -> None:
     """Nothing is lost: it ends when its time is over, and says what is left."""
     commands.environment["DATABASE_URL"] = f"postgresql://nobody@127.0.0.1:{free_port}/none"

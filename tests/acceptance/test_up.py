@@ -229,6 +229,16 @@ def test_a_taken_port_is_refused(stack: Commands, variable: str) -> None:
     assert done.stderr == f"python -m sql: port {port} is taken by {holder}: end that, or set {variable}\n"
 
 
+@pytest.mark.parametrize("variable", ["QUERY_PORT", "TIDEMARK_DATABASE_PORT"])
+def test_one_port_for_two_is_refused(stack: Commands, variable: str) -> None:
+    """Before anything starts; the line names both settings."""
+    stack.environment[variable] = port = stack.environment["INGEST_PORT"]
+    done = stack.run("sql", "up")
+    assert (done.returncode, done.stdout) == (1, "")
+    reason = f"INGEST_PORT and {variable} are both {port}: set one of them to another port"
+    assert done.stderr == f"python -m sql: {reason}\n"
+
+
 def test_a_server_of_the_users(stack: Commands, empty_database: str) -> None:
     """With DATABASE_URL no database is started; that one is brought up to date and used."""
     stack.environment["DATABASE_URL"] = empty_database

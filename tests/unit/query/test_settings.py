@@ -45,14 +45,16 @@ def test_a_bad_address_is_refused_without_being_shown(
     with pytest.raises(SystemExit):
         read(QuerySettings, PROG, [])
     error = capsys.readouterr().err
-    assert "not a postgresql:// URL" in error
+    assert "is not of the form postgresql://" in error
     assert "hunter2" not in error
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("QUERY_REPLICA_URL", "host=x password hunter2", "not a postgresql:// URL"),
+        ("QUERY_REPLICA_URL", "host=x password hunter2", "is not of the form postgresql://"),
+        ("QUERY_REPLICA_URL", "postgresql://me:oh@hunter2@x/y", "is not of the form postgresql://"),
+        ("QUERY_REPLICA_URL", "postgresql://me:hunter2@x/y?hunter2=1", "has a parameter that"),
         ("QUERY_CACHE_URL", "http://:hunter2@x/0", "not of the form redis://"),
         ("QUERY_CACHE_URL", "redis://:hunter2@x:port/0", "not of the form redis://"),
     ],
@@ -89,3 +91,25 @@ def test_a_connection_starts_with_the_role_and_the_bounds() -> None:
     assert options.startswith("-c work_mem=64MB -c role=tidemark_query ")
     for option in ("search_path=metrics,public", "statement_timeout=1500", "default_transaction_read_only=on"):
         assert f"-c {option}" in options
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("QUERY_CACHE_SETTLE_SECONDS", "inf"),
+        ("QUERY_MAX_VALUES", "2147483648"),
+        ("QUERY_MAX_SERIES", "2147483648"),
+        ("QUERY_MAX_NAMES", "2147483648"),
+        ("QUERY_MAX_MEASUREMENTS", "2147483648"),
+        ("QUERY_CONNECT_TIMEOUT_SECONDS", "86401"),
+    ],
+)
+def test_what_no_statement_could_take_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str
+) -> None:
+    """Every question would fail, for a reason that is not its own."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql:///x")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit):
+        read(QuerySettings, PROG, [])
+    assert f"{variable}={value}: Input should be less than or equal to " in capsys.readouterr().err

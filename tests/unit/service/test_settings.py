@@ -9,7 +9,7 @@ import pytest
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from service.settings import Settings, Words, home, read, variable_of
+from service.settings import Host, Settings, Words, home, read, variable_of
 
 
 class Example(Settings):
@@ -24,6 +24,7 @@ class Example(Settings):
     port: int = Field(8086, ge=0, le=65535, description="a port")
     token: SecretStr = Field(SecretStr(""), max_length=5, description="a secret")
     hosts: Words = Field(["a"], description="a list")
+    host: Host = Field("127.0.0.1", description="a place to listen")
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +95,7 @@ def test_a_missing_setting_is_named(capsys: pytest.CaptureFixture[str]) -> None:
         ("EXAMPLE_PORT", "a\nb", "EXAMPLE_PORT=a b: Input should be a valid integer"),
         ("EXAMPLE_PORT", "9" * 10_000, "EXAMPLE_PORT=999"),
         ("EXAMPLE_PORT", "http://me:secret!@host/x", "EXAMPLE_PORT=http://...@host/x: Input should be a valid integer"),
+        ("EXAMPLE_HOST", "127..0.1", "EXAMPLE_HOST=127..0.1: Value error, is neither an address nor"),
         ("EXAMPLE_TOKEN", "secret!", "EXAMPLE_TOKEN: Value should have at most 5 items"),
     ],
 )

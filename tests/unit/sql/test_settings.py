@@ -64,6 +64,8 @@ def test_without_any_server(tmp_path: Path) -> None:
         "host=db password=secret",
         "postgresql://me:secret@db:port/x",
         "postgresql://me:secret@[db/x",
+        "postgresql://me:oh@secret@db/x",
+        "postgresql://me:oh/secret@db/x",
     ],
 )
 def test_what_is_no_address_is_refused_unseen(
@@ -75,7 +77,21 @@ def test_what_is_no_address_is_refused_unseen(
         read(Server, "prog", [])
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("prog: DATABASE_URL: ")
-    assert line.endswith("is not of the form postgresql://user:password@host:port/database")
+    assert "is not of the form postgresql://user:password@host:port/database, with signs such as @ / ? # %" in line
+    assert "secret" not in line
+
+
+def test_an_unknown_parameter_of_an_address_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one that is misspelt would be; several hosts may be named."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:secret@one:5432,two:5432/x?target_session_attrs=read-write")
+    assert read(Server, "prog", []).url("owner").startswith("postgresql://me:secret@one:5432,two")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:secret@db/x?sslmod=disable")
+    with pytest.raises(SystemExit):
+        read(Server, "prog", [])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("has a parameter that PostgreSQL's client library does not know")
     assert "secret" not in line
 
 
