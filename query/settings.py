@@ -10,7 +10,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 from redis.asyncio.connection import parse_url
 
-from service.database_url import DatabaseUrl
+from service.database_url import FORM, is_database_url
 from service.logs import LogFormat
 from service.settings import KIBIBYTES, MEBIBYTES, Host, Settings
 
@@ -20,11 +20,11 @@ class QuerySettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="QUERY_")
 
-    database_url: DatabaseUrl = Field(
+    database_url: SecretStr = Field(
         description="the database, as a postgresql:// URL",
         validation_alias=AliasChoices("QUERY_DATABASE_URL", "DATABASE_URL", "database_url"),
     )
-    replica_url: DatabaseUrl | None = Field(
+    replica_url: SecretStr | None = Field(
         None, description="a streaming replica of the database to read from, as a postgresql:// URL"
     )
     replica_max_lag_seconds: float = Field(
@@ -170,11 +170,16 @@ class QuerySettings(Settings):
 
     @field_validator("database_url", "replica_url")
     @classmethod
-    def _has_known_parameters(cls, value: SecretStr | None) -> SecretStr | None:
+    def _is_an_address(cls, value: SecretStr | None) -> SecretStr | None:
+        """A URL, or key=value pairs, as PostgreSQL's client library takes them."""
         if value is None:
             return None
+        text = value.get_secret_value()
         try:
-            conninfo_to_dict(value.get_secret_value())
+            understood = bool(conninfo_to_dict(text))
         except ProgrammingError:
-            raise ValueError("has a parameter that PostgreSQL's client library does not know") from None
+            # The driver's own message may repeat a part of the address, and so of its password.
+            understood = False
+        if not understood or ("://" in text and not is_database_url(text)):
+            raise ValueError(f"is not of the form {FORM}")
         return value
