@@ -19,7 +19,7 @@ help: ## list what can be made
 up: .venv/runtime.stamp ## run Tidemark: its database, ingest, query and this host's agent
 	@$(RUN)/python -m sql up || [ $$? -eq 130 ]
 
-test: check ## check everything, then run all tests, two at a time
+test: check ## check everything, then run all tests, three files at a time
 	@$(RUN)/python -m pytest --numprocesses 3
 
 check: .venv/dev.stamp ## style, types and import contracts

@@ -7,16 +7,13 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import psycopg
 import pytest
 
-from tests.conftest import DEADLINE_SECONDS, POLL_SECONDS, ROOT, Commands
-from tests.workers import port_nobody_has
+from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONSOLE = re.findall(r"```console\n\$ (.*?)\n(.*?)```", README, re.DOTALL)
@@ -38,39 +35,13 @@ AGENTS_POINTS = (
 
 
 @pytest.fixture
-def services(commands: Commands, database: str) -> Iterator[dict[str, str]]:
-    """Ingest and query on ports of their own, and what an agent would have pushed: the addresses by those shown."""
-    ports = {"8086": port_nobody_has(), "8080": port_nobody_has()}
-    commands.environment |= {
-        "DATABASE_URL": database,
-        "INGEST_PORT": str(ports["8086"]),
-        "QUERY_PORT": str(ports["8080"]),
-    }
-    started = [commands.start("ingest"), commands.start("query")]
-    try:
-        for port in ports.values():
-            until_ready(port)
-        now = time.time_ns()
-        points = AGENTS_POINTS.format(before=now - 5 * 10**9, now=now).encode()
-        with urlopen(Request(f"http://127.0.0.1:{ports['8086']}/write", points)) as answer:
-            assert answer.status == 204
-        yield {f"127.0.0.1:{shown}": f"127.0.0.1:{port}" for shown, port in ports.items()}
-    finally:
-        for one in started:
-            one.stop()
-
-
-def until_ready(port: int) -> None:
-    """Wait until a service is ready."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            urlopen(f"http://127.0.0.1:{port}/readyz").close()
-        except (URLError, ConnectionError):
-            time.sleep(POLL_SECONDS)
-        else:
-            return
-    pytest.fail("a service did not become ready")
+def services(served: dict[str, str]) -> dict[str, str]:
+    """Both services, and what an agent would have pushed: their addresses by those shown."""
+    now = time.time_ns()
+    points = AGENTS_POINTS.format(before=now - 5 * 10**9, now=now).encode()
+    with urlopen(Request(f"http://{served['127.0.0.1:8086']}/write", points)) as answer:
+        assert answer.status == 204
+    return served
 
 
 def shape(value: Any) -> Any:
