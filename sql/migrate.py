@@ -21,8 +21,10 @@ log = logs.get(__name__)
 
 NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
-LOCK = "SELECT pg_advisory_lock(hashtextextended('tidemark.migrate', 0))"
+RIGHTS = ": the account needs CREATEROLE, or roles that a superuser has made (docs/operating.md)"
+"""What is said where a role lacks a right: of all that is made here, only roles need more than to own the database."""
 
+LOCK = "SELECT pg_advisory_lock(hashtextextended('tidemark.migrate', 0))"
 LOCK_CATALOG = "SELECT pg_advisory_xact_lock(hashtextextended('tidemark.catalog', 0))"
 """As `catalog.lock_catalog`, which the first files lack: nobody makes measurements or fields while one is applied."""
 
@@ -150,7 +152,8 @@ def _apply(connection: psycopg.Connection, migration: Migration) -> None:
                 (migration.number, migration.name, migration.checksum),
             )
     except psycopg.Error as error:
-        raise MigrationError(f"{migration.name} failed and was undone: {_first_line(error)}") from error
+        remedy = RIGHTS if isinstance(error, psycopg.errors.InsufficientPrivilege) else ""
+        raise MigrationError(f"{migration.name} failed and was undone: {_first_line(error)}{remedy}") from error
 
 
 def _first_line(error: psycopg.Error) -> str:

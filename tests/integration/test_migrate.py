@@ -87,6 +87,15 @@ def test_a_failing_file_is_undone(empty_database: str, monkeypatch: pytest.Monke
     assert migrate(empty_database).applied == (mended.name,)
 
 
+def test_a_right_that_is_missing_is_told_with_a_remedy(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an account that may make no roles."""
+    refused = Migration(1, "0001_make.sql", "CREATE ROLE made_by_nobody; SET ROLE made_by_nobody; CREATE ROLE another;")
+    monkeypatch.setattr(module, "migrations", lambda: [refused])
+    with pytest.raises(MigrationError, match="permission denied to create role: the account needs CREATEROLE, or"):
+        migrate(empty_database)
+    assert rows(empty_database, "SELECT FROM pg_roles WHERE rolname = 'made_by_nobody'") == []
+
+
 def test_a_database_that_is_ahead_is_left_alone(empty_database: str) -> None:
     """Older code runs beside a newer schema: a migration works while the old code still runs."""
     migrate(empty_database)
