@@ -127,7 +127,10 @@ class QuerySettings(Settings):
     body_timeout_seconds: float = Field(10.0, gt=0, description="time for a request's body to arrive; then 408")
     max_body_bytes: int = Field(256 * KIBIBYTES, gt=0, description="largest body, decompressed; a larger one gets 413")
     max_url_bytes: int = Field(
-        32 * KIBIBYTES, ge=1024, description="longest URL; a longer one gets 400, and fits into the body of a POST"
+        32 * KIBIBYTES,
+        ge=1024,
+        le=16 * MEBIBYTES,
+        description="longest URL; a longer one gets 400, and fits into the body of a POST",
     )
     lookback_seconds: float = Field(
         300.0,

@@ -45,6 +45,8 @@ PACKAGES = (
 FORMAT = 1
 """Raised when an engine that an older version of this code has made must be made anew."""
 NEEDED_BYTES = 400 * MEBIBYTES
+OURS = frozenset({"lock", "fetched", "root", "root.new", "root.old", "lost+found"})
+"""All that is ever in the folder of a private engine; the last is there where it is a disk of its own."""
 TIME_ZONES = Path("/usr/share/zoneinfo/UTC")
 
 REMEDY = "set DATABASE_URL to a PostgreSQL server that has TimescaleDB, or use docker compose"
@@ -104,11 +106,27 @@ def private(folder: Path, say: Say) -> Engine:
     """The private engine in `folder`, made now where it is missing, was interrupted or was moved."""
     root = folder.resolve() / "root"
     if not _is_whole(root):
+        _require_ours(root)
         try:
             _make(root, say)
         except (debian.DebianError, command.CommandError) as error:
             raise EngineError(f"no TimescaleDB here, and it cannot be fetched: {error}; {REMEDY}") from error
     return Engine(_programs(root), PRIVATE_MAJOR, community=False)
+
+
+def _require_ours(root: Path) -> None:
+    """Raise `EngineError` where an engine would be made among the files of others, or in the place of them.
+
+    `/` as the folder of the engine would have root's own files replaced.
+    """
+    folder = root.parent
+    others = sorted({path.name for path in folder.iterdir()} - OURS) if folder.is_dir() else []
+    if not others and root.exists() and not (root / "whole.json").is_file():
+        others = [root.name]
+    if others:
+        raise EngineError(
+            f"{folder} has what is no part of an engine ({others[0]}): set TIDEMARK_ENGINE to a folder of its own"
+        )
 
 
 def _make(root: Path, say: Say) -> None:

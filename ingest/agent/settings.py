@@ -47,7 +47,7 @@ class AgentSettings(Settings):
     tags: Annotated[dict[str, str], NoDecode, BeforeValidator(_pairs)] = Field(
         default_factory=dict, description="more tags for every point: key=value,key=value"
     )
-    timeout_seconds: float = Field(10.0, gt=0, description="time for a request; it is tried again")
+    timeout_seconds: float = Field(10.0, gt=0, le=86_400, description="time for a request; it is tried again")
     buffer_bytes: int = Field(
         32 * MEBIBYTES,
         ge=64 * KIBIBYTES,
@@ -65,7 +65,10 @@ class AgentSettings(Settings):
         4 * MEBIBYTES, ge=KIBIBYTES, description="largest answer of one of these; a larger one is left out"
     )
     instruments_timeout_seconds: float = Field(
-        1.0, gt=0, description="time for each of these to answer; the agent waits for half an interval in all"
+        1.0,
+        gt=0,
+        le=86_400,
+        description="time for each of these to answer; the agent waits for half an interval in all",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
     log_format: LogFormat = Field("text", description="form of the log's lines")

@@ -101,6 +101,19 @@ def test_a_moved_engine_is_not_used(commands: Commands, unfetched: Path, folder:
     assert "apt-get update failed" in refusal(commands, **apt_environment(folder, sources))
 
 
+@pytest.mark.parametrize("place", ["root/.profile", "root.old/x", "notes.txt"])
+def test_the_files_of_others_are_left_alone(folder: Path, place: str) -> None:
+    """A folder that has other things than an engine gets none, and nothing in it is replaced: think of `/`."""
+    others = folder / "engine" / place
+    others.parent.mkdir(parents=True)
+    others.write_text("mine", encoding="utf-8")
+    (folder / "engine" / "root").mkdir(exist_ok=True)
+    with pytest.raises(EngineError, match=rf"^{folder}/engine has what is no part of an engine \(.*TIDEMARK_ENGINE"):
+        engine.private(folder / "engine", print)
+    assert others.read_text(encoding="utf-8") == "mine"
+    assert not (folder / "engine" / "lock").exists()
+
+
 def test_an_installed_engine_is_found(shared_engine: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """pg_config on the PATH leads to a server with TimescaleDB; where there is no server, it leads nowhere."""
     private = engine.private(shared_engine, print)

@@ -103,6 +103,7 @@ def test_a_connection_starts_with_the_role_and_the_bounds() -> None:
         ("QUERY_MAX_NAMES", "2147483648"),
         ("QUERY_MAX_MEASUREMENTS", "2147483648"),
         ("QUERY_CONNECT_TIMEOUT_SECONDS", "86401"),
+        ("QUERY_MAX_URL_BYTES", "99999999999999999999"),
     ],
 )
 def test_what_no_statement_could_take_is_refused(

@@ -63,3 +63,14 @@ def test_other_addresses_are_refused(
     message = capsys.readouterr().err
     assert "AGENT_INSTRUMENTS_URLS" in message
     assert "http://host:port/path" in message
+
+
+@pytest.mark.parametrize("variable", ["AGENT_TIMEOUT_SECONDS", "AGENT_INSTRUMENTS_TIMEOUT_SECONDS"])
+def test_a_time_without_end_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str
+) -> None:
+    """No clock could be set to it."""
+    monkeypatch.setenv(variable, "inf")
+    with pytest.raises(SystemExit):
+        read(AgentSettings, "agent", [])
+    assert f"{variable}=inf: Input should be less than or equal to " in capsys.readouterr().err
