@@ -92,8 +92,12 @@ class Databases:
         self._names[name] = None
 
 
-async def _ping(_: web.Request) -> web.Response:
-    return web.Response(status=204, headers={"X-Influxdb-Version": INFLUX_VERSION, "X-Influxdb-Build": "OSS"})
+async def _ping(request: web.Request) -> web.Response:
+    """With nothing to read, unless `verbose` asks for the version in the body too."""
+    headers = {"X-Influxdb-Version": INFLUX_VERSION, "X-Influxdb-Build": "OSS"}
+    if request.query.get("verbose", "") in ("", "0", "false"):
+        return web.Response(status=204, headers=headers)
+    return json_response({"version": INFLUX_VERSION}, headers=headers)
 
 
 async def _health(_: web.Request) -> web.Response:

@@ -71,7 +71,19 @@ def operations() -> list[Operation]:
         _lines("/write", "Take line protocol, as InfluxDB 1 does.", ("db", "rp", "u", "p", "consistency")),
         _lines("/api/v2/write", "Take line protocol, as InfluxDB 2 does.", ("org", "orgID", "bucket")),
         *(_query(method) for method in ("get", "post")),
-        Operation("get", "/ping", "as InfluxDB", "Is a server there?", {204: Answer("it is", headers=VERSIONS)}),
+        Operation(
+            "get",
+            "/ping",
+            "as InfluxDB",
+            "Is a server there?",
+            {
+                200: Answer(
+                    "it is, and has this version", {JSON_TYPE: {"type": "object", "required": ["version"]}}, VERSIONS
+                ),
+                204: Answer("it is", headers=VERSIONS),
+            },
+            [Parameter("verbose", {"type": "string"}, "true: tell the version in the body")],
+        ),
         Operation(
             "get",
             "/health",

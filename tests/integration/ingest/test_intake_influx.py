@@ -59,6 +59,9 @@ async def test_ping_and_health(ingest: Ingest) -> None:
             assert response.status == 204
             assert response.headers["X-Influxdb-Version"].startswith("1.8")
             assert await response.read() == b""
+    async with ingest.client.get(f"{ingest.url}/ping?verbose=true") as response:
+        assert response.status == 200
+        assert await response.json() == {"version": response.headers["X-Influxdb-Version"]}
     async with ingest.client.get(f"{ingest.url}/health") as response:
         told = await response.json()
         assert (response.status, told["status"], told["name"]) == (200, "pass", "influxdb")
